@@ -1,0 +1,1 @@
+"""The partners' exports: one module a source, holding its layout as data. ``registry`` lists them; ``reading`` reads them."""

@@ -1,0 +1,124 @@
+"""How an export is described: its columns, codes and their meanings, as data.
+
+The reader, the harmonisation, the sample exports and docs/partners.md all follow from these descriptions. What belongs here is
+the vocabulary (field, code, layout, source); the sources themselves are modules beside this one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal
+
+Basis = Literal["official", "modelled"]
+Type = Literal["text", "code", "date", "integer", "country"]
+Role = Literal[
+    "case_id",
+    "status",
+    "registered",
+    "birth",
+    "age",
+    "gender",
+    "citizenship",
+    "exploitation_country",
+    "majority",
+    "age_at_exploitation",
+    "exploited_from",
+    "exploited_to",
+    "months",
+    "flags",
+]
+
+
+@dataclass(frozen=True)
+class Code:
+    """One entry of a code list.
+
+    ``means`` depends on the field's role: names of flags (release or detail variables) for ``flags``, one value of the codebook
+    for ``gender`` and ``majority``, the name of the exclusion rule for ``status``. Empty: the code is known and says nothing.
+    """
+
+    code: str
+    label: str
+    means: tuple[str, ...] = ()
+
+
+def codes(*rows: tuple[str, ...]) -> tuple[Code, ...]:
+    """A code list from rows of (code, label, meaning...)."""
+    return tuple(Code(row[0], row[1], row[2:]) for row in rows)
+
+
+@dataclass(frozen=True)
+class Field:
+    """One column of an export.
+
+    ``basis`` says whether the field itself is stated in an official source or modelled by us; names and codes of every layout are
+    modelled. ``identifying`` fields stay in ingestion. ``required`` columns must be present, ``filled`` ones have a value in
+    every row. ``separator`` splits a multi-select. Fields with a ``role`` take part in harmonisation, all others stop there.
+    Several fields may share a role: for ``case_id`` they form the identity together, for ``citizenship`` and
+    ``exploitation_country`` the first one with a value counts, ``flags`` add up.
+    """
+
+    name: str
+    type: Type = "text"
+    role: Role | None = None
+    codes: tuple[Code, ...] = ()
+    basis: Basis = "modelled"
+    identifying: bool = False
+    required: bool = True
+    filled: bool = False
+    separator: str = ""
+    note: str = ""
+
+    @property
+    def multi(self) -> bool:
+        return bool(self.separator)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One kind of file. ``blanks`` are texts that mean no value, whatever their case, besides the empty cell."""
+
+    title: str
+    file_pattern: str
+    fields: tuple[Field, ...]
+    format: Literal["csv", "xlsx"] = "csv"
+    delimiter: str = ","
+    encoding: str = "utf-8"
+    sheet: str = ""
+    date_formats: tuple[str, ...] = ("%Y-%m-%d",)
+    countries: Literal["iom", "iso2", "iso3", "name"] = "name"
+    blanks: tuple[str, ...] = ()
+    may_be_empty: bool = False
+
+    def having(self, role: Role) -> tuple[Field, ...]:
+        """The fields with ``role``, in the order of the layout."""
+        return tuple(field for field in self.fields if field.role == role)
+
+
+@dataclass(frozen=True)
+class Source:
+    """What one system of one partner sends.
+
+    ``opt_outs`` removes the people it lists; ``consents`` admits only those it lists. Both name people by the same ``case_id``
+    fields as the cases; an entry whose last identity field is blank stands for the whole group (a case, an organisation).
+    ``reported_from`` is the first day of reports that may enter.
+    """
+
+    name: str
+    partner: str
+    title: str
+    cases: Layout
+    opt_outs: Layout | None = None
+    consents: Layout | None = None
+    reported_from: date | None = None
+
+    @property
+    def layouts(self) -> dict[str, Layout]:
+        """Every layout of the source by the name of the table it is read into."""
+        kinds = {
+            self.name: self.cases,
+            f"{self.name}_opt_outs": self.opt_outs,
+            f"{self.name}_consents": self.consents,
+        }
+        return {name: layout for name, layout in kinds.items() if layout}
