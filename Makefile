@@ -1,0 +1,45 @@
+# make demo   a released, verified dataset from sample partner exports, through the Dagster graph
+# make ui     the Dagster webserver and daemon over the same data, on http://localhost:3000
+# make test   the whole test suite
+# make lint   formatting, lint and types
+# make setup  only the environment; the others do it when it is missing or the lock has changed
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export CTDC_HOME ?= $(CURDIR)/var
+export DAGSTER_DISABLE_TELEMETRY := yes
+
+.PHONY: demo ui test lint setup
+
+demo: $(STAMP)
+	@$(BIN)/python demo.py
+
+ui: $(STAMP)
+	@mkdir -p "$(CTDC_HOME)/dagster" && cp dagster.yaml "$(CTDC_HOME)/dagster/"
+	@DAGSTER_HOME="$(CTDC_HOME)/dagster" $(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port $(or $(PORT),3000)
+
+test: $(STAMP)
+	@$(BIN)/python -m pytest -n 2 --dist loadscope $(ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/basedpyright
+
+setup: $(STAMP)
+
+# Debian's python3 comes without venv; as root it is installed, otherwise the message says what to ask for.
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/it."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+		&& apt-get update -qq && apt-get install -y -qq python3-venv >/dev/null; } \
+		|| { echo "$(PYTHON) has no venv module. Install it first: sudo apt-get install python3-venv"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(STAMP): requirements.lock pyproject.toml | $(BIN)/pip
+	@echo "Setting up $(VENV) from requirements.lock ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,79 @@
+"""What may be reported of the exact combination counts, and how many combinations may not.
+
+Reads the count tables of ``ctdc_pipeline.counting``. The counting itself, and anything about synthetic records, is not here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from ctdc_pipeline.errors import ParameterError, TableError
+
+
+def count_file(counts: Path, length: int) -> Path:
+    """The Parquet file below folder ``counts`` that holds the combinations of ``length``. Raises TableError."""
+    path = counts / f"length_{length}.parquet"
+    if not path.is_file():
+        raise TableError(
+            f"no counts of combinations of length {length}",
+            remedy="Count them first, with a reporting length at least as long.",
+        )
+    return path
+
+
+def reportable_aggregates(counts: Path, *, k: int, length: int) -> pa.Table:
+    """Combinations of 1 to ``length`` attributes found in at least ``k`` records, counts rounded down to multiples of ``k``.
+
+    Columns: ``length`` (int64), ``variable_1``, ``value_1`` ... ``variable_<length>``, ``value_<length>`` (string, null beyond
+    a combination's length), ``count`` (int64). Sorted by all columns. Rounding down, never to nearest, so that a count names
+    no single person (codebook section 1). Raises ParameterError and TableError.
+    """
+    _require(k=k, length=length)
+    places = [f"{part}_{place}" for place in range(1, length + 1) for part in ("variable", "value")]
+    parts = " UNION ALL BY NAME ".join(
+        f"SELECT {size}::BIGINT AS length, * EXCLUDE (count), (count - count % {k})::BIGINT AS count"
+        f" FROM read_parquet('{_quoted(count_file(counts, size))}') WHERE count >= {k}"
+        for size in range(length, 0, -1)
+    )
+    with duckdb.connect() as connection:
+        query = f"SELECT length, {', '.join(places)}, count FROM ({parts}) ORDER BY ALL"
+        return connection.sql(query).to_arrow_table()
+
+
+def single_counts(counts: Path) -> pa.Table:
+    """Exact count of every attribute: ``variable``, ``value`` (string) and ``count`` (int64), sorted. Raises TableError."""
+    with duckdb.connect() as connection:
+        return connection.sql(
+            "SELECT variable_1 AS variable, value_1 AS value, count::BIGINT AS count"
+            f" FROM read_parquet('{_quoted(count_file(counts, 1))}') ORDER BY ALL"
+        ).to_arrow_table()
+
+
+def rarity_by_length(counts: Path, *, k: int, length: int) -> pa.Table:
+    """How many combinations each length has: ``length``, ``distinct``, ``reportable``, ``rare`` (below ``k``), ``unique`` (int64).
+
+    Needs counts made without a minimum. Raises ParameterError and TableError.
+    """
+    _require(k=k, length=length)
+    parts = " UNION ALL ".join(
+        f"SELECT {size}::BIGINT AS length, count(*) AS distinct, count(*) FILTER (count >= {k}) AS reportable,"
+        f" count(*) FILTER (count < {k}) AS rare, count(*) FILTER (count = 1) AS unique"
+        f" FROM read_parquet('{_quoted(count_file(counts, size))}')"
+        for size in range(1, length + 1)
+    )
+    with duckdb.connect() as connection:
+        return connection.sql(f"{parts} ORDER BY length").to_arrow_table()
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")
+
+
+def _require(*, k: int, length: int) -> None:
+    if k < 2:
+        raise ParameterError(f"k is {k}", remedy="Choose a k of at least 2; below that a single person can be reported.")
+    if length < 1:
+        raise ParameterError(f"the reporting length is {length}", remedy="Choose a reporting length of at least 1.")

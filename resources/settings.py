@@ -1,0 +1,37 @@
+"""Where data lives and how the engine is set, as Dagster resources. Every field can be changed in the launchpad."""
+
+from pathlib import Path
+
+import dagster as dg
+from pydantic import Field
+
+from ctdc_pipeline import secrets
+from ctdc_pipeline.zones import Zones
+
+
+class DataHome(dg.ConfigurableResource):
+    """The zones of the data, and the secrets kept beside them. Secrets are read when used and never become configuration."""
+
+    root: str = Field(default="", description="Home folder of the data; empty means CTDC_HOME, or ./var when that is unset.")
+
+    def zones(self) -> Zones:
+        """The zones, with their folders made and closed to others."""
+        return (Zones(Path(self.root).resolve()) if self.root else Zones.from_environment()).prepare()
+
+    def pseudonym_key(self) -> bytes:
+        """The key that pseudonymises case identifiers."""
+        return secrets.pseudonym_key(self.zones())
+
+    def seed(self) -> int:
+        """The seed of the synthesis."""
+        return secrets.synthesis_seed(self.zones())
+
+
+class Engine(dg.ConfigurableResource):
+    """The privacy parameters and the limits of the counting and synthesis engine."""
+
+    k: int = Field(default=10, description="Resolution: nothing found in fewer than k records is published; counts are multiples of k.")
+    reporting_length: int = Field(default=4, description="Longest combination of attributes that is counted and reported.")
+    last_year: int = Field(default=2021, description="Last year of registration that the release covers.")
+    threads: int = Field(default=2, description="Threads for counting and synthesis.")
+    memory_limit: str = Field(default="4GB", description="Memory that DuckDB may use before it spills to the sensitive zone.")
