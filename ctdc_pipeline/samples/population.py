@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 GENDERS = ("Female", "Male", "TransFemale", "TransMale", "NonConforming")
 SEXES = ("Female", "Male")
 PURPOSES = ("none", "sexual", "labour", "both", "other")
-OUTSIDE_STREAMS_TAIL = "philippines"
+WITHOUT_TAIL = "philippines"
 
 
 def draw(rng: np.random.Generator, weights: NDArray[np.float64], rows: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -35,10 +35,10 @@ def figures() -> dict[str, Any]:
 def population(rng: np.random.Generator, *, victims: int) -> pd.DataFrame:
     """``victims`` invented persons, one row each, in no particular order but always the same for the same generator state.
 
-    Columns: stream, source, citizenship and country (ISO 3166-1 alpha-2, "" unknown) and recruiter ("" unknown) as str;
-    gender (one of ``GENDERS``); registered, born and began (datetime64[D]); ended (datetime64[D]); age in whole years at
+    Columns: stream, source, citizenship and country as str (ISO 3166-1 alpha-2, or XK and TB; "" unknown); gender (one of
+    ``GENDERS``); registered, born, began and ended (dates; the last two of the exploitation); age in completed years at
     registration; months of exploitation (int); age_known, start_known, months_known (bool); and one bool column for each
-    purpose, sector, kind of sexual exploitation and means of control, named as the k-anonymised dataset of 2020 names it.
+    purpose, sector, kind of sexual exploitation, means of control and relation of the recruiter, by its codebook name.
     """
     known = figures()
     persons = _streams(rng, known["streams"], victims)
@@ -82,7 +82,7 @@ def _places(rng: np.random.Generator, known: dict[str, Any], persons: pd.DataFra
         chosen = draw(rng, np.array([[pair[2] for pair in pairs]], dtype=float), np.zeros(len(at), dtype=np.intp))
         home = np.array([pair[0] for pair in pairs], dtype=object)[chosen]
         away = np.array([pair[1] for pair in pairs], dtype=object)[chosen]
-        if stream != OUTSIDE_STREAMS_TAIL:
+        if stream != WITHOUT_TAIL:
             tail = rng.random(len(at)) < known["tail"]["share"]
             home[tail] = rng.choice(rare, tail.sum())
             stays = rng.random(len(at)) < 0.5
@@ -195,6 +195,7 @@ def _means(rng: np.random.Generator, known: dict[str, Any], persons: pd.DataFram
     flags[silent, draw(rng, records, np.zeros(silent.sum(), dtype=np.intp))] = True
     for i, name in enumerate(figures_of):
         persons[name] = flags[:, i]
+    persons["isAbduction"] = rng.random(len(persons)) < known["abduction"]["records"] / known["abduction"]["of"]
 
 
 def _recruiters(rng: np.random.Generator, known: dict[str, Any], persons: pd.DataFrame) -> None:
@@ -208,7 +209,8 @@ def _recruiters(rng: np.random.Generator, known: dict[str, Any], persons: pd.Dat
             for w in (0, 1)
         ]
     )
-    recruiter = np.array(list(table), dtype=object)[draw(rng, weights, minor * 2 + woman)]
+    recruiter = draw(rng, weights, minor * 2 + woman)
     recorded = persons["stream"].map({name: figure["recruiter_recorded"] for name, figure in known["streams"].items()})
-    recruiter[rng.random(len(persons)) >= recorded.to_numpy(float)] = ""
-    persons["recruiter"] = recruiter
+    told = rng.random(len(persons)) < recorded.to_numpy(float)
+    for i, name in enumerate(table):
+        persons[name] = told & (recruiter == i)

@@ -1,0 +1,130 @@
+"""Turns invented persons into the cells of an export, led by the partner's layout. What one partner does alone is in its module.
+
+Every cell is a str and "" is an empty cell, so that nothing is lost between here and the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ctdc_pipeline.codebook import System, codebook, countries
+from ctdc_pipeline.partners.layout import Field, Layout
+
+Cells = NDArray[np.object_]
+
+UNOFFICIAL = {
+    "XK": {"iom": "Y1", "iso2": "XK", "iso3": "XKX", "name": "Kosovo"},
+    "TB": {"iom": "TB", "iso2": "CN", "iso3": "CHN", "name": "Tibet"},
+}
+SILENT_SHARE = 0.2  # of the cells with nothing to say, how many say so with a code ("No", "Not specified") rather than a blank
+
+
+def rows(rng: np.random.Generator, layout: Layout, persons: pd.DataFrame, columns: Mapping[str, Cells]) -> pd.DataFrame:
+    """The export of ``persons``: ``columns`` as given, flags by the layout's codes, and plausible filling elsewhere."""
+    made = {**flags(rng, layout, persons), **columns}
+    cells = {field.name: made[field.name] if field.name in made else _filling(rng, field, persons) for field in layout.fields}
+    return pd.DataFrame(cells, dtype=object)
+
+
+def flags(rng: np.random.Generator, layout: Layout, persons: pd.DataFrame) -> dict[str, Cells]:
+    """The columns that carry flags: each flag by one of the codes that mean it, chosen at random where there are several.
+
+    A flag no code of the layout means is written as what it merges into, and not at all if the partner does not record that.
+    """
+    fields = layout.having("flags")
+    meant = {flag for field in fields for code in field.codes for flag in code.means}
+    holds: dict[str, NDArray[np.bool_]] = {}
+    for variable in codebook().harmonised:
+        if variable.kind == "flag" and variable.name in persons:
+            name = variable.name if variable.name in meant else variable.merges_into
+            if name in meant:
+                holds[name] = holds.get(name, False) | persons[variable.name].to_numpy()
+    none = np.zeros(len(persons), dtype=bool)
+
+    carriers: dict[str, list[tuple[str, str]]] = {}
+    for field in fields:
+        for code in field.codes:
+            if len(code.means) == 1:
+                carriers.setdefault(code.means[0], []).append((field.name, code.code))
+    carried = {}
+    for flag, places in carriers.items():
+        chosen = rng.integers(0, len(places), len(persons))
+        for i, place in enumerate(places):
+            carried[place] = holds.get(flag, none) & (chosen == i)
+
+    columns = {}
+    for field in fields:
+        cells = blank(len(persons))
+        for code in sorted(field.codes, key=lambda code: -len(code.means)):  # codes for several flags at once go first
+            if not code.means:
+                continue
+            if len(code.means) > 1:
+                hit = np.logical_and.reduce([holds.get(flag, none) for flag in code.means])
+            else:
+                hit = carried[field.name, code.code]
+            if field.multi:
+                more = hit & (cells != "")
+                cells[more] = cells[more] + field.separator
+                cells[hit] = cells[hit] + code.code
+            else:
+                cells[hit & (cells == "")] = code.code
+        silent = [code.code for code in field.codes if not code.means]
+        if silent:
+            says_so = (cells == "") & (rng.random(len(persons)) < SILENT_SHARE)
+            cells[says_so] = rng.choice(np.array(silent, dtype=object), says_so.sum())
+        columns[field.name] = cells
+    return columns
+
+
+def blank(size: int) -> Cells:
+    """``size`` empty cells."""
+    return np.full(size, "", dtype=object)
+
+
+def kept(cells: Cells, keep: NDArray[np.bool_]) -> Cells:
+    """The cells where ``keep`` holds, blanks elsewhere."""
+    return np.where(keep, cells, "").astype(object)
+
+
+def numbers(values: NDArray[np.integer], keep: NDArray[np.bool_]) -> Cells:
+    """Whole numbers as text where ``keep`` holds, blanks elsewhere."""
+    return kept(values.astype(str).astype(object), keep)
+
+
+def dates(days: pd.Series, date_format: str) -> Cells:
+    """Dates as text. Each day is formatted once: there are few days and many rows."""
+    unique, where = np.unique(days.to_numpy().astype("datetime64[D]"), return_inverse=True)
+    return np.array([day.strftime(date_format) for day in unique.astype(object)], dtype=object)[where]
+
+
+def serial(prefix: str, values: NDArray[np.integer], width: int) -> Cells:
+    """Numbers as a register writes them, e.g. IND0000042."""
+    return np.array([f"{prefix}{value:0{width}}" for value in values.tolist()], dtype=object)
+
+
+def country_cells(alpha2: Cells, system: System) -> Cells:
+    """ISO alpha-2 codes of the sample world as a partner writes countries; "" stays "". ``system`` as in ``Layout.countries``."""
+    unique, where = np.unique(alpha2.astype(str), return_inverse=True)
+    table = {row.iso2: {"iom": row.iso2, "iso2": row.iso2, "iso3": row.iso3, "name": row.name} for row in countries().rows}
+    table |= UNOFFICIAL
+    return np.array([table[code][system] if code else "" for code in unique], dtype=object)[where]
+
+
+def pick(rng: np.random.Generator, values: tuple[str, ...] | list[str], size: int) -> Cells:
+    """``size`` values drawn evenly."""
+    return np.array(values, dtype=object)[rng.integers(0, len(values), size)]
+
+
+def _filling(rng: np.random.Generator, field: Field, persons: pd.DataFrame) -> Cells:
+    """What stands in a column nobody harmonises."""
+    size = len(persons)
+    if field.codes:
+        cells = pick(rng, [code.code for code in field.codes], size)
+        return kept(cells, rng.random(size) < SILENT_SHARE)
+    if field.type == "integer":
+        return numbers(rng.integers(1, 5, size), rng.random(size) < SILENT_SHARE)
+    return blank(size)

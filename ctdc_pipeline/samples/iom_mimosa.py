@@ -1,0 +1,77 @@
+"""A MiMOSA case export of invented persons. Its layout is ``partners.iom_mimosa``; here is how such rows come about."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from ctdc_pipeline.partners.iom_mimosa import CASES
+from ctdc_pipeline.samples import export
+from ctdc_pipeline.samples.identities import identities
+
+FILE = "mimosa_cases_2021-03-31.csv"
+GENDERS = {"Female": "F", "Male": "M", "TransFemale": "TF", "TransMale": "TM", "NonConforming": "NC"}
+
+
+def rows(rng: np.random.Generator, persons: pd.DataFrame) -> pd.DataFrame:
+    """One row a person, as str cells in the columns of the layout."""
+    size = len(persons)
+    who = identities(rng, size)
+    day = CASES.date_formats[0]
+    registered = persons["registered"]
+    home, place = persons["citizenship"].to_numpy(object), persons["country"].to_numpy(object)
+
+    # One file holds a person, or a family or group found together.
+    case = np.cumsum(rng.random(size) < 0.85)
+    year = registered.dt.year.astype(str).to_numpy(object)
+    # The last country of exploitation is mostly blank; then the later points stand for it, in the order of the layout.
+    last = export.kept(place, rng.random(size) < 0.3)
+    screened = export.kept(np.where(last != "", home, place), rng.random(size) < 0.7)
+    told = (last != "") | (screened != "")
+    at_registration = np.where(told, export.kept(home, rng.random(size) < 0.5), place)
+    mission = np.where(at_registration != "", at_registration, np.where(told, place, ""))
+
+    known = persons["age_known"].to_numpy()
+    has_birth, has_age = rng.random(size) < 0.7, rng.random(size) < 0.8
+    has_age |= ~has_birth
+    began_at = (persons["began"] - persons["born"]).dt.days.to_numpy() // 365.25
+    lasts, dated = persons["months_known"].to_numpy(), rng.random(size) < 0.4
+    recorded = rng.random(size)
+
+    return export.rows(
+        rng,
+        CASES,
+        persons,
+        {
+            "CASE_NO": year + export.serial("-", case, 6),
+            "INDIVIDUAL_NO": export.serial("IND", np.arange(1, size + 1), 7),
+            "VICTIM_STATUS_CD": np.where(recorded < 0.8, "VOT", "PVT").astype(object),
+            "DATA_CONSENT_YN": np.full(size, "Y", dtype=object),
+            "MISSION_CD": np.where(mission != "", mission + "10", ""),
+            "LAST_NAME": who["family"],
+            "FIRST_NAME": who["given"],
+            "PASSPORT_NO": export.kept(who["passport"], rng.random(size) < 0.4),
+            "NATIONAL_ID_NO": export.kept(who["national_id"], rng.random(size) < 0.3),
+            "PHONE": export.kept(who["phone"], rng.random(size) < 0.6),
+            "EMAIL": export.kept(who["email"], rng.random(size) < 0.2),
+            "HOME_ADDRESS": who["address"],
+            "NEXT_OF_KIN": export.kept(who["kin"], rng.random(size) < 0.5),
+            "CASE_OFFICER": who["officer"],
+            "REG_DATE": export.dates(registered, day),
+            "GENDER_CD": persons["gender"].map(GENDERS).to_numpy(object),
+            "BIRTH_DATE": export.kept(export.dates(persons["born"], day), known & has_birth),
+            "AGE_AT_REG": export.numbers(persons["age"].to_numpy(), known & has_age),
+            "CITIZENSHIP_CD": export.country_cells(home, CASES.countries),
+            "BIRTH_COUNTRY_CD": export.country_cells(export.kept(home, rng.random(size) < 0.7), CASES.countries),
+            "LAST_EXPLOIT_CTRY_CD": export.country_cells(last, CASES.countries),
+            "SCREENING_CTRY_CD": export.country_cells(screened, CASES.countries),
+            "REG_CTRY_CD": export.country_cells(at_registration, CASES.countries),
+            "MISSION_CTRY_CD": export.country_cells(mission, CASES.countries),
+            "EXPLOIT_START_DT": export.kept(export.dates(persons["began"], day), lasts & dated),
+            "EXPLOIT_END_DT": export.kept(export.dates(persons["ended"], day), lasts & dated),
+            "EXPLOIT_MONTHS": export.numbers(persons["months"].to_numpy(), lasts & ~dated),
+            "AGE_AT_EXPLOIT": export.numbers(began_at.astype(int), persons["start_known"].to_numpy()),
+            "CASE_NOTES": who["note"],
+            "LAST_UPDATED": export.dates(registered + pd.to_timedelta(rng.integers(0, 300, size), unit="D"), day),
+        },
+    )

@@ -1,0 +1,51 @@
+"""Writes sample tables as the files partners send: delimited text and Excel workbooks, the same bytes for the same table."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from pathlib import Path
+
+import duckdb
+import openpyxl
+import pandas as pd
+import pyarrow as pa
+
+from ctdc_pipeline.files import staged
+
+_ZIP_DATE = (2021, 4, 1, 0, 0, 0)
+
+
+def write_csv(frame: pd.DataFrame, path: Path, *, delimiter: str, encoding: str) -> None:
+    """Write a table of str cells ("" is an empty cell), quoting where a cell needs it. Raises OSError."""
+    columns = {name: pa.array(frame[name].to_numpy(object), pa.string(), mask=(frame[name] == "").to_numpy()) for name in frame}
+    with staged(path) as part, duckdb.connect() as connection:
+        connection.from_arrow(pa.table(columns)).write_csv(str(part), sep=delimiter, header=True)
+        if encoding != "utf-8":
+            part.write_text(part.read_text("utf-8"), encoding)
+
+
+def write_workbook(frame: pd.DataFrame, path: Path, *, sheet: str) -> None:
+    """Write a table as the only sheet of a workbook; cells keep their Python type, None is an empty cell. Raises OSError."""
+    workbook = openpyxl.Workbook(write_only=True)
+    worksheet = workbook.create_sheet(sheet)
+    worksheet.append(list(frame.columns))
+    for row in zip(*(frame[name].tolist() for name in frame), strict=True):
+        worksheet.append(row)
+    buffer = io.BytesIO()
+    workbook.save(buffer)
+    with staged(path) as part:
+        part.write_bytes(_without_clock(buffer))
+
+
+def _without_clock(workbook: io.BytesIO) -> bytes:
+    """The workbook with every date of its making, in the archive and in its properties, set to one fixed day."""
+    fixed = io.BytesIO()
+    with zipfile.ZipFile(workbook) as source, zipfile.ZipFile(fixed, "w", zipfile.ZIP_DEFLATED) as target:
+        for name in source.namelist():
+            content = source.read(name)
+            if name == "docProps/core.xml":
+                content = re.sub(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", b"2021-04-01T00:00:00Z", content)
+            target.writestr(zipfile.ZipInfo(name, _ZIP_DATE), content, zipfile.ZIP_DEFLATED)
+    return fixed.getvalue()
