@@ -1,0 +1,267 @@
+"""Reading a landed delivery exactly as it is: every cell as text, every row with its place in its file.
+
+A file that is not what its layout says is refused as a whole, with what to do about it; what a cell means is not judged here.
+Nothing of a cell enters a message, an exception or a summary.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import NoReturn
+
+import openpyxl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+from python_calamine import CalamineError, CalamineWorkbook, WorksheetNotFound
+
+from ctdc_pipeline.errors import DeliveryError
+from ctdc_pipeline.files import sha256, write_parquet
+from ctdc_pipeline.partners.layout import Layout, Source
+
+MAX_BYTES = 1 << 30
+"""Largest file, and largest content of a compressed one, in bytes."""
+MAX_CELL = 32_767
+"""Longest cell in characters; a workbook cannot hold a longer one either."""
+MAX_CELLS = 50_000_000
+"""Largest sheet, rows times columns."""
+
+_DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+_OLE = b"\xd0\xcf\x11\xe0"
+_ZIP = b"PK\x03\x04"
+_CELL = re.compile(rb'<c [^>]*?\br="([A-Z]{1,3})(\d{1,7})"')
+
+
+@dataclass(frozen=True)
+class FileRead:
+    """One file that was read into ``table``: its name, size in bytes, SHA-256 and number of data rows."""
+
+    table: str
+    name: str
+    size: int
+    sha256: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class IngestSummary:
+    """What was read of one source. ``unknown_columns`` are (file, column) pairs that no layout knows; they were kept out."""
+
+    source: str
+    files: tuple[FileRead, ...]
+    unknown_columns: tuple[tuple[str, str], ...]
+    rows: dict[str, int]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """The file being read, for messages."""
+
+    source: str
+    file: str
+
+    def refuse(self, message: str, remedy: str, *, row: int | None = None, column: str | None = None) -> NoReturn:
+        raise DeliveryError(message, remedy=remedy, partner=self.source, file=self.file, row=row, column=column) from None
+
+
+def ingest(source: Source, *, landing: Path, folder: Path) -> IngestSummary:
+    """Read every file below ``landing`` (the source's own folder) into one Parquet table a layout, below ``folder``.
+
+    Columns: ``_file`` (text), ``_row`` (int64, 1 is the first row below the headings), then the fields of the layout as text in
+    its order; an empty cell is the empty text. Rows are ordered by file name and row. Raises DeliveryError; nothing is written
+    unless everything could be read.
+    """
+    present = sorted(path for path in landing.glob("*") if path.is_file() and not path.name.startswith("."))
+    claimed = {path for layout in source.layouts.values() for path in present if path.match(layout.file_pattern)}
+    for path in present:
+        if path not in claimed:
+            _Place(source.name, path.name).refuse("no file of this name is expected", "Rename or remove it.")
+    tables: dict[str, pa.Table] = {}
+    reads: list[FileRead] = []
+    unknown: list[tuple[str, str]] = []
+    for table, layout in source.layouts.items():
+        paths = [path for path in present if path.match(layout.file_pattern)]
+        if not paths:
+            _Place(source.name, layout.file_pattern).refuse("the file is missing", f"Land the {layout.title.lower()} and run again.")
+        parts: list[pa.Table] = []
+        for path in paths:
+            part, extra = read(path, layout=layout, source=source.name)
+            parts.append(part)
+            unknown += [(path.name, column) for column in extra]
+            reads.append(FileRead(table, path.name, path.stat().st_size, sha256(path), part.num_rows))
+        tables[table] = pa.concat_tables(parts)
+    for name, content in tables.items():
+        write_parquet(content, folder / f"{name}.parquet")
+    return IngestSummary(source.name, tuple(reads), tuple(unknown), {name: content.num_rows for name, content in tables.items()})
+
+
+def read(path: Path, *, layout: Layout, source: str) -> tuple[pa.Table, tuple[str, ...]]:
+    """One file as a table of the shape that ``ingest`` writes, and the columns that were kept out. Raises DeliveryError."""
+    place = _Place(source, path.name)
+    try:
+        size = path.stat().st_size
+    except OSError:
+        place.refuse("the file is missing or cannot be read", "Land it again and check its permissions.")
+    if size == 0:
+        place.refuse("the file is empty", "Ask the partner to send it again.")
+    if size > MAX_BYTES:
+        place.refuse(f"the file is larger than {MAX_BYTES} bytes", "Split it into several files.")
+    headings, table = _workbook(path, layout, place) if layout.format == "xlsx" else _text(path.read_bytes(), layout, place)
+    names = [field.name for field in layout.fields]
+    if table.num_rows == 0 and not layout.may_be_empty:
+        place.refuse("there are headings but no rows", "Ask the partner to send it again.")
+    for position, heading in enumerate(headings, start=1):
+        long = pc.greater(pc.utf8_length(table.column(position - 1)), MAX_CELL)
+        if pc.any(long).as_py():
+            told = heading if heading in names else f"number {position}"
+            place.refuse(f"a cell is longer than {MAX_CELL} characters", "Shorten it at the source.", row=pc.index(long, True).as_py() + 1, column=told)
+    empty = pa.array([""] * table.num_rows, pa.string())
+    columns = {name: table.column(headings.index(name)) if name in headings else empty for name in names}
+    origin = {
+        "_file": pa.array([path.name] * table.num_rows, pa.string()),
+        "_row": pa.array(range(1, table.num_rows + 1), pa.int64()),
+    }
+    return pa.table({**origin, **columns}), tuple(heading for heading in headings if heading not in names)
+
+
+def _check_headings(headings: Sequence[str], layout: Layout, place: _Place) -> None:
+    names = [field.name for field in layout.fields]
+    for position, heading in enumerate(headings, start=1):
+        if heading in headings[: position - 1]:
+            told = heading if heading in names else f"number {position}"
+            place.refuse("the heading occurs twice", "Remove or rename one of the two columns.", column=told)
+    missing = [field.name for field in layout.fields if field.required and field.name not in headings]
+    if missing:
+        place.refuse(f"required columns are missing: {', '.join(missing)}", "Export them again with all columns.", column=missing[0])
+
+
+def _text(raw: bytes, layout: Layout, place: _Place) -> tuple[list[str], pa.Table]:
+    raw = _plain(raw, place)
+    first, _, rest = raw.partition(b"\n")
+    headings = _headings(first.decode("utf-8"), layout.delimiter)
+    known = {field.name for field in layout.fields}
+    hits = {delimiter: len(known & {*_headings(first.decode("utf-8"), delimiter)}) for delimiter in _DELIMITERS}
+    better = max(hits, key=lambda delimiter: hits[delimiter])
+    if hits[better] > hits[layout.delimiter]:
+        expected, found = _DELIMITERS[layout.delimiter], _DELIMITERS[better]
+        place.refuse(f"columns are separated by {found}, not {expected}", f"Export with {expected} as separator.")
+    _check_headings(headings, layout, place)
+    if not rest.strip():
+        return headings, pa.table({str(i): pa.array([], pa.string()) for i in range(len(headings))})
+    if not raw.endswith((b"\n", b"\r")) or raw.count(b'"') % 2:
+        place.refuse("the last line is cut off", "Send the file again; it must end with a line break.", row=rest.count(b"\n") + 1)
+    names = [str(position) for position in range(len(headings))]
+    broken: list[int] = []
+
+    def note(row: pa.csv.InvalidRow) -> str:
+        broken.append(row.number or 0)
+        return "skip"
+
+    try:
+        table = pa.csv.read_csv(
+            pa.BufferReader(rest.rstrip(b"\r\n") + b"\n"),
+            read_options=pa.csv.ReadOptions(use_threads=False, column_names=names, block_size=max(1 << 24, 4 * MAX_CELL)),
+            parse_options=pa.csv.ParseOptions(
+                delimiter=layout.delimiter, newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=note
+            ),
+            convert_options=pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False),
+        )
+    except pa.ArrowInvalid:
+        place.refuse("the rows cannot be told apart", f"Send a well-formed file with no cell over {MAX_CELL} characters.")
+    if broken:
+        place.refuse("the row has more or fewer cells than there are headings", "Quote cells that hold a separator.", row=broken[0])
+    return headings, table
+
+
+def _plain(raw: bytes, place: _Place) -> bytes:
+    """``raw`` without a byte order mark, known to be UTF-8 text. The mark is accepted, whether the layout announces it or not."""
+    if raw.startswith((_OLE, _ZIP)):
+        place.refuse("this is a workbook or an archive, not a text file", "Export it as CSV.")
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        place.refuse("the encoding is UTF-16, not UTF-8", "Export it as UTF-8.")
+    raw = raw.removeprefix(b"\xef\xbb\xbf")
+    nul = raw.find(b"\0")
+    if nul >= 0:
+        place.refuse("there is a NUL byte", "Send the file again; it was damaged.", row=raw.count(b"\n", 0, nul))
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        row = raw.count(b"\n", 0, error.start)
+        place.refuse("the encoding is not UTF-8", "Export it as UTF-8.", row=row)
+    return raw
+
+
+def _headings(line: str, delimiter: str) -> list[str]:
+    return [heading.strip() for heading in next(csv.reader(io.StringIO(line.strip("\r")), delimiter=delimiter), [])]
+
+
+def _workbook(path: Path, layout: Layout, place: _Place) -> tuple[list[str], pa.Table]:
+    with path.open("rb") as file:
+        magic = file.read(4)
+    if magic == _OLE:
+        place.refuse("the workbook is protected by a password or in the old .xls format", "Save it as .xlsx without a password.")
+    formulas = _check_archive(path, place)
+    try:
+        sheet = CalamineWorkbook.from_path(path).get_sheet_by_name(layout.sheet)
+    except WorksheetNotFound:
+        place.refuse(f"there is no sheet named {layout.sheet}", "Name the sheet so.")
+    except CalamineError:
+        place.refuse("the workbook cannot be read", "Save it again as .xlsx.")
+    rows = [[_cell(value) for value in row] for row in sheet.to_python(skip_empty_area=False)]
+    if not rows:
+        place.refuse("the sheet is empty", "Ask the partner to send it again.")
+    if formulas:
+        for row, column in _formula_cells(path, layout.sheet):
+            rows[row][column] = "="
+    headings = [heading.strip() for heading in rows[0]]
+    while headings and not headings[-1]:
+        headings.pop()
+    _check_headings(headings, layout, place)
+    columns = zip(*(row[: len(headings)] for row in rows[1:]), strict=True) if len(rows) > 1 else ([] for _ in headings)
+    return headings, pa.table({str(i): pa.array(column, pa.string()) for i, column in enumerate(columns)})
+
+
+def _check_archive(path: Path, place: _Place) -> bool:
+    """Whether a sheet holds formulas; refuses what is no workbook or would grow beyond the limits, before it is opened."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            if sum(entry.file_size for entry in entries) > MAX_BYTES:
+                place.refuse(f"the workbook unpacks to more than {MAX_BYTES} bytes", "Send only the sheet that is asked for.")
+            sheets = [archive.read(entry) for entry in entries if entry.filename.startswith("xl/worksheets/")]
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError):
+        place.refuse("this is not a workbook, or it is damaged", "Save it as .xlsx and send it again.")
+    for sheet in sheets:
+        cells = [(len(letters), letters, int(number)) for letters, number in _CELL.findall(sheet)]
+        if cells and max(cell[2] for cell in cells) * _position(max(cell[:2] for cell in cells)[1]) > MAX_CELLS:
+            place.refuse(f"a sheet spans more than {MAX_CELLS} cells", "Delete the empty rows and columns around the data.")
+    return any(b"<f>" in sheet or b"<f " in sheet for sheet in sheets)
+
+
+def _position(letters: bytes) -> int:
+    position = 0
+    for letter in letters:
+        position = position * 26 + letter - ord("A") + 1
+    return position
+
+
+def _formula_cells(path: Path, name: str) -> Iterator[tuple[int, int]]:
+    """Row and column from 0 of each formula: the quick reader gives its last result, which may be nothing, as the value."""
+    for row in openpyxl.load_workbook(path, read_only=True)[name].iter_rows():
+        yield from ((cell.row - 1, cell.column - 1) for cell in row if cell.data_type == "f")
+
+
+def _cell(value: object) -> str:
+    """A cell as text: whole numbers without a decimal point, days as ISO dates."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, datetime):
+        return value.date().isoformat() if value.time() == datetime.min.time() else value.isoformat(" ")
+    return value.isoformat() if isinstance(value, date) else str(value)
