@@ -8,8 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import duckdb
+import pandera.pandas as pandera
 import pyarrow as pa
 
+from ctdc_pipeline.codebook import codebook
 from ctdc_pipeline.errors import ParameterError, TableError
 
 
@@ -66,6 +68,51 @@ def rarity_by_length(counts: Path, *, k: int, length: int) -> pa.Table:
     )
     with duckdb.connect() as connection:
         return connection.sql(f"{parts} ORDER BY length").to_arrow_table()
+
+
+def single_counts_schema() -> pandera.DataFrameSchema:
+    """What ``single_counts`` returns."""
+    return pandera.DataFrameSchema(
+        {"variable": _variable(), "value": pandera.Column(str), "count": _count(least=1)},
+        unique=["variable", "value"],
+        strict=True,
+        ordered=True,
+    )
+
+
+def aggregates_schema(*, k: int, length: int) -> pandera.DataFrameSchema:
+    """What ``reportable_aggregates`` returns: nothing below ``k``, nothing but multiples of ``k``, nothing longer than ``length``."""
+    rounded = pandera.Check(lambda counts: counts % k == 0, name="multiple of k")
+    places = {}
+    for place in range(1, length + 1):
+        places[f"variable_{place}"] = _variable(nullable=place > 1)
+        places[f"value_{place}"] = pandera.Column(str, nullable=place > 1)
+    return pandera.DataFrameSchema(
+        {"length": pandera.Column("int64", pandera.Check.in_range(1, length)), **places, "count": _count(rounded, least=k)},
+        unique=list(places),
+        strict=True,
+        ordered=True,
+    )
+
+
+def rarity_schema(*, length: int) -> pandera.DataFrameSchema:
+    """What ``rarity_by_length`` returns: one row a length, in which reportable and rare ones add up."""
+    counts = {name: _count(least=0) for name in ("distinct", "reportable", "rare", "unique")}
+    adds_up = pandera.Check(lambda frame: frame["distinct"] == frame["reportable"] + frame["rare"], name="adds up")
+    return pandera.DataFrameSchema(
+        {"length": pandera.Column("int64", pandera.Check.in_range(1, length), unique=True), **counts},
+        checks=adds_up,
+        strict=True,
+        ordered=True,
+    )
+
+
+def _variable(*, nullable: bool = False) -> pandera.Column:
+    return pandera.Column(str, pandera.Check.isin(codebook().names, name="variable of the codebook"), nullable=nullable)
+
+
+def _count(*checks: pandera.Check, least: int) -> pandera.Column:
+    return pandera.Column("int64", [pandera.Check.ge(least), *checks])
 
 
 def _quoted(path: Path) -> str:

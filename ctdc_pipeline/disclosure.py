@@ -52,45 +52,74 @@ class Proof:
 
 
 def prove(sensitive: Path, synthetic: Path, aggregates: Path, *, variables: Sequence[str], k: int) -> Proof:
-    """Check the published CSV files against the sensitive records.
+    """Check published files against the sensitive records; see the three checks below for what is checked.
 
-    ``sensitive`` is a Parquet file with at least the columns ``variables``; ``synthetic`` a CSV file with exactly these;
-    ``aggregates`` a CSV file as ``aggregates.reportable_aggregates`` lays it out. An empty cell is a missing value. Checked:
-    every distinct synthetic record, however many attributes it has, is contained in at least ``k`` sensitive records; every
-    attribute's count equals its sensitive count rounded down to a multiple of ``k``; no record is empty; every aggregate is
-    its exact support rounded down likewise, and at least ``k``.
+    Each path is a Parquet file, or a CSV file in which an empty cell is a missing value. ``sensitive`` has at least the columns
+    ``variables``, ``synthetic`` too; ``aggregates`` is laid out as ``aggregates.reportable_aggregates`` does.
     """
-    names = ", ".join(f'"{name}"' for name in variables)
+    supports = record_supports(sensitive, synthetic, variables=variables)
+    attributes, inexact = inexact_counts(sensitive, synthetic, variables=variables, k=k)
+    combinations, wrong = wrong_aggregates(sensitive, aggregates, variables=variables, k=k)
     with duckdb.connect() as connection:
-        connection.execute(f"CREATE TABLE actual AS SELECT {names} FROM read_parquet($1)", [str(sensitive)])
-        connection.execute(f"CREATE TABLE published AS SELECT {names} FROM {_CSV}", [str(synthetic)])
-        connection.execute(f"CREATE TABLE combinations AS SELECT * FROM {_CSV}", [str(aggregates)])
-        attributes, inexact = connection.sql(_INEXACT.format(k=k)).fetchall()[0]
-        filled = " + ".join(f'("{name}" IS NOT NULL)::INT' for name in variables)
-        empty = connection.sql(f"SELECT count(*) FROM published WHERE {filled} = 0").fetchall()[0][0]
-        records = connection.sql("SELECT count(*) FROM published").fetchall()[0][0]
-        distinct = connection.sql(f"SELECT DISTINCT * FROM published WHERE {filled} > 0").to_arrow_table()
-        combinations = connection.sql("SELECT * FROM combinations").to_arrow_table()
-        index = _Index(connection.sql("SELECT * FROM actual").to_arrow_table())
-    supports = index.supports(index.ranks_of_records(distinct))
-    reported = np.array(combinations["count"].to_pylist(), dtype=np.int64)
-    actual = index.supports(index.ranks_of_combinations(combinations))
+        empty = " AND ".join(f'"{name}" IS NULL' for name in variables)
+        counts = connection.sql(f"SELECT count(*), count(*) FILTER ({empty}) FROM {_reader(synthetic)}").fetchall()
     return Proof(
         k=k,
-        synthetic_records=records,
-        distinct_records=len(distinct),
+        synthetic_records=counts[0][0],
+        distinct_records=len(supports),
         smallest_support=int(supports.min()) if len(supports) else 0,
         rare_records=int((supports < k).sum()),
-        empty_records=empty,
+        empty_records=counts[0][1],
         attributes=attributes,
         inexact_counts=inexact,
-        aggregates=len(combinations),
-        wrong_aggregates=int(((reported != actual - actual % k) | (reported < k)).sum()),
+        aggregates=combinations,
+        wrong_aggregates=wrong,
     )
 
 
-# Every cell as text: types must not be guessed from what is being checked.
-_CSV = "read_csv($1, header = true, all_varchar = true, delim = ',', quote = '\"', nullstr = '', strict_mode = true)"
+def record_supports(sensitive: Path, synthetic: Path, *, variables: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Of every distinct synthetic record, however many attributes it has: how many sensitive records contain it.
+
+    An empty record is contained in all of them.
+    """
+    index = _Index(_table(sensitive, variables))
+    return index.supports(index.ranks_of_records(_table(synthetic, variables, distinct=True)))
+
+
+def inexact_counts(sensitive: Path, synthetic: Path, *, variables: Sequence[str], k: int) -> tuple[int, int]:
+    """How many attributes either file has, and of how many the count is not the sensitive one rounded down to multiples of k."""
+    with duckdb.connect() as connection:
+        for name, path in (("actual", sensitive), ("published", synthetic)):
+            connection.execute(f"CREATE VIEW {name} AS SELECT {_names(variables)} FROM {_reader(path)}")
+        return connection.sql(_INEXACT.format(k=k)).fetchall()[0]
+
+
+def wrong_aggregates(sensitive: Path, aggregates: Path, *, variables: Sequence[str], k: int) -> tuple[int, int]:
+    """How many aggregates there are, and how many are below k or not their exact support rounded down to a multiple of k."""
+    combinations = _table(aggregates)
+    index = _Index(_table(sensitive, variables))
+    supports = index.supports(index.ranks_of_combinations(combinations))
+    reported = combinations["count"].cast(pa.int64()).to_numpy()
+    return len(combinations), int(((reported != supports - supports % k) | (reported < k)).sum())
+
+
+def _table(path: Path, columns: Sequence[str] = (), *, distinct: bool = False) -> pa.Table:
+    with duckdb.connect() as connection:
+        what = f"{'DISTINCT ' if distinct else ''}{_names(columns) or '*'}"
+        return connection.sql(f"SELECT {what} FROM {_reader(path)}").to_arrow_table()
+
+
+def _names(columns: Sequence[str]) -> str:
+    return ", ".join(f'"{name}"' for name in columns)
+
+
+def _reader(path: Path) -> str:
+    file = str(path).replace("'", "''")
+    if path.suffix == ".parquet":
+        return f"read_parquet('{file}')"
+    # Every cell as text: types must not be guessed from what is being checked.
+    return f"read_csv('{file}', header = true, all_varchar = true, delim = ',', quote = '\"', nullstr = '', strict_mode = true)"
+
 
 # Attributes in either table, and how many of them are published with a count other than the sensitive one rounded down.
 _INEXACT = """
@@ -113,6 +142,7 @@ class _Index:
             tallies = actual[name].drop_null().value_counts().to_pylist()
             counts += [(tally["counts"], name, tally["values"]) for tally in tallies]
         self._rank = {(name, value): rank for rank, (_, name, value) in enumerate(sorted(counts))}
+        self._size = len(actual)
         self._missing = len(self._rank)
         self._unknown = self._missing + 1
         self._columns = [self._ranks(name, actual[name]) for name in actual.column_names]
@@ -154,7 +184,7 @@ class _Index:
                 column = self._columns[self._column_of[rank]]
                 found.append(self._records[rank] if among is None else among[column[among] == rank])
                 path.append(rank)
-            supports[position] = len(found[-1]) if found else 0
+            supports[position] = len(found[-1]) if found else self._size
         return supports
 
     def _ranks(self, name: str, column: pa.ChunkedArray) -> Ranks:

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,9 +20,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ctdc_pipeline import disclosure
-from ctdc_pipeline.codebook import Codebook
-from ctdc_pipeline.errors import CtdcError, ParameterError, ReleaseError, ResourceError
+from ctdc_pipeline.codebook import codebook
+from ctdc_pipeline.errors import ParameterError, ReleaseError, ResourceError
 from ctdc_pipeline.files import PUBLIC_FILE, sha256, sync
+from ctdc_pipeline.schemas import release_schema
+from ctdc_pipeline.validation import validate
+from ctdc_pipeline.zones import Zones
 
 RECORDS = "global_synthetic_dataset"
 AGGREGATES = "reportable_aggregates"
@@ -33,7 +36,7 @@ PUBLIC_FOLDER = 0o755
 
 @dataclass(frozen=True)
 class Release:
-    """A published release: where it is and what its manifest says."""
+    """A published release: where it is, how large it is and what was proved of it."""
 
     folder: Path
     version: str
@@ -48,60 +51,45 @@ def next_version(releases: Path, *, today: date) -> str:
     return next(name for number in range(1, len(taken) + 2) if (name := f"{today:%Y.%m.%d}-{number}") not in taken)
 
 
-def publish(
-    *,
-    victims: Path,
-    synthetic: Path,
-    aggregates: Path,
-    releases: Path,
-    scratch: Path,
-    codebook: Codebook,
-    version: str,
-    k: int,
-    length: int,
-    inputs: Mapping[str, str],
-) -> Release:
-    """Build release ``version`` from three Parquet tables, prove it against ``victims`` and move it to ``releases``.
+def publish(zones: Zones, *, version: str, k: int, length: int, last_year: int) -> Release:
+    """Build release ``version`` from the tables of the sensitive zone, prove it, and move it into the public zone.
 
-    ``scratch`` is private and on the same file system as ``releases``; nothing is left there. ``inputs`` maps the name of
-    each input to its SHA-256. A version that exists is never overwritten, and after any error nothing is published.
-    Raises ParameterError, PrivacyError, ReleaseError and ResourceError.
+    ``version`` is a name, or empty for the next one of the day. A version that exists is never overwritten, and after any error
+    nothing is published and nothing is left in staging. ``k``, ``length`` and ``last_year`` are what the tables were made with;
+    if they were not, the proof or the schema fails. Raises ParameterError, PrivacyError, ReleaseError, ResourceError, TableError.
     """
+    version = version or next_version(zones.releases, today=datetime.now(UTC).date())
     if not re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z.-]*", version):
         raise ParameterError("the version is not a name", remedy="Use letters, digits, dots and hyphens, as in 2026.11.21-1.")
-    if (releases / version).exists():
+    if (zones.releases / version).exists():
         raise ReleaseError(f"release {version} exists already", remedy="Choose another version; a release never changes.")
     try:
-        with TemporaryDirectory(dir=scratch, prefix=f"release-{version}-") as folder:
+        # In the sensitive zone, so that the public one never holds a file that was not proved.
+        with TemporaryDirectory(dir=zones.tmp, prefix=f"release-{version}-") as folder:
             staging = Path(folder) / version
             staging.mkdir(mode=0o700)
-            _write_records(synthetic, staging, codebook=codebook)
-            _write_aggregates(aggregates, staging)
-            _write_dictionary(staging, codebook=codebook)
-            proof = _prove(staging, victims, codebook=codebook, k=k)
+            _write_records(zones, staging, last_year=last_year)
+            _write_text(pq.read_table(zones.table("counts", "reportable_aggregates")), staging / f"{AGGREGATES}.csv")
+            _write_dictionary(staging)
+            proof = _prove(zones, staging, k=k)
             files = {file.name: sha256(file) for file in sorted(staging.iterdir())}
-            _write_manifest(staging, version=version, length=length, proof=proof, files=files, inputs=inputs)
-            _move(staging, releases / version)
-    except CtdcError:
-        raise
+            _write_manifest(zones, staging, length=length, proof=proof, files=files)
+            _move(staging, zones.releases / version)
     except (OSError, duckdb.Error, pa.ArrowException) as error:
         raise ResourceError(
             f"release {version} could not be written ({type(error).__name__})",
             remedy="Check space and permissions of the data folder, then run the release again; nothing was published.",
         ) from None
-    return Release(folder=releases / version, version=version, proof=proof, files=files)
+    return Release(folder=zones.releases / version, version=version, proof=proof, files=files)
 
 
-def _write_records(synthetic: Path, staging: Path, *, codebook: Codebook) -> None:
-    """CSV, TSV and Parquet of the codebook's variables in its order."""
-    table = pq.read_table(synthetic, columns=list(codebook.names))
+def _write_records(zones: Zones, staging: Path, *, last_year: int) -> None:
+    """CSV, TSV and Parquet of the release variables, once every cell is known to be of the codebook."""
+    table = pq.read_table(zones.table("synthetic", "records"), columns=list(codebook().names))
+    validate(table.to_pandas(), schema=release_schema(last_year), table="synthetic records")
     _write_text(table, staging / f"{RECORDS}.csv")
     _write_text(table, staging / f"{RECORDS}.tsv", delimiter="\\t")
     pq.write_table(table, staging / f"{RECORDS}.parquet", compression="zstd")
-
-
-def _write_aggregates(aggregates: Path, staging: Path) -> None:
-    _write_text(pq.read_table(aggregates), staging / f"{AGGREGATES}.csv")
 
 
 def _write_text(table: pa.Table, path: Path, *, delimiter: str = ",") -> None:
@@ -111,7 +99,7 @@ def _write_text(table: pa.Table, path: Path, *, delimiter: str = ",") -> None:
         connection.execute(f"COPY source TO '{_sql(path)}' (FORMAT csv, HEADER, DELIMITER E'{delimiter}', NULLSTR '')")
 
 
-def _write_dictionary(staging: Path, *, codebook: Codebook) -> None:
+def _write_dictionary(staging: Path) -> None:
     """The data dictionary of the released variables, as CSV and as Markdown."""
     rows = [
         {
@@ -124,7 +112,7 @@ def _write_dictionary(staging: Path, *, codebook: Codebook) -> None:
             "definition": variable.definition,
             "aliases": " | ".join(variable.aliases),
         }
-        for variable in codebook.variables
+        for variable in codebook().variables
     ]
     _write_text(pa.Table.from_pylist(rows), staging / f"{DICTIONARY}.csv")
     text = ["# Data dictionary", ""]
@@ -137,7 +125,7 @@ def _write_dictionary(staging: Path, *, codebook: Codebook) -> None:
     (staging / f"{DICTIONARY}.md").write_text("\n".join(text), encoding="utf-8")
 
 
-def _prove(staging: Path, victims: Path, *, codebook: Codebook, k: int) -> disclosure.Proof:
+def _prove(zones: Zones, staging: Path, *, k: int) -> disclosure.Proof:
     """Prove the staged CSV, and that the other two files hold the same records."""
     with duckdb.connect() as connection:
         text = "all_varchar = true, header = true, nullstr = ''"
@@ -147,37 +135,33 @@ def _prove(staging: Path, victims: Path, *, codebook: Codebook, k: int) -> discl
             f"SELECT * FROM read_parquet('{_sql(staging / f'{RECORDS}.parquet')}')",
         ]
         csv, tsv, parquet = (connection.sql(copy).to_arrow_table() for copy in copies)
-    if not csv.equals(tsv) or not csv.equals(parquet.cast(csv.schema)) or csv.column_names != list(codebook.names):
+    if not csv.equals(tsv) or not csv.equals(parquet.cast(csv.schema)) or csv.column_names != list(codebook().names):
         raise ReleaseError(
             "the CSV, TSV and Parquet files do not hold the same records",
             remedy="Nothing was published. Check the disk and run the release again.",
         )
-    return disclosure.prove(
-        victims, staging / f"{RECORDS}.csv", staging / f"{AGGREGATES}.csv", variables=codebook.names, k=k
-    ).require()
+    victims, records, aggregates = zones.table("harmonised", "victims"), staging / f"{RECORDS}.csv", staging / f"{AGGREGATES}.csv"
+    return disclosure.prove(victims, records, aggregates, variables=codebook().names, k=k).require()
 
 
-def _write_manifest(
-    staging: Path,
-    *,
-    version: str,
-    length: int,
-    proof: disclosure.Proof,
-    files: Mapping[str, str],
-    inputs: Mapping[str, str],
-) -> None:
+def _write_manifest(zones: Zones, staging: Path, *, length: int, proof: disclosure.Proof, files: Mapping[str, str]) -> None:
     # The smallest support is an exact count of victims, which is never published; that it reaches k is what is proved.
     manifest = {
-        "version": version,
+        "version": staging.name,
         "software": {"name": "ctdc-pipeline", "version": installed_version("ctdc-pipeline")},
         "k": proof.k,
         "reporting_length": length,
         "rows": {RECORDS: proof.synthetic_records, AGGREGATES: proof.aggregates},
         "proof": {name: value for name, value in asdict(proof).items() if name != "smallest_support"},
         "files": dict(files),
-        "inputs": dict(sorted(inputs.items())),
+        "inputs": _inputs(zones),
     }
     (staging / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _inputs(zones: Zones) -> dict[str, str]:
+    """SHA-256 of what each source delivered."""
+    raise NotImplementedError
 
 
 def _move(staging: Path, target: Path) -> None:

@@ -41,6 +41,10 @@ class Zones:
         """The Parquet file of one sensitive table."""
         return self.sensitive / stage / f"{name}.parquet"
 
+    def folder(self, stage: str, name: str) -> Path:
+        """The folder of one sensitive table that is several files."""
+        return self.sensitive / stage / name
+
     def prepare(self) -> Zones:
         """Make the folders; tighten the sensitive ones to the owner, also where they existed. Raises OSError."""
         for folder in (self.sensitive, self.landing, self.tmp):

@@ -1,5 +1,6 @@
 """Where data lives and how the engine is set, as Dagster resources. Every field can be changed in the launchpad."""
 
+from datetime import date
 from pathlib import Path
 
 import dagster as dg
@@ -30,8 +31,15 @@ class DataHome(dg.ConfigurableResource):
 class Engine(dg.ConfigurableResource):
     """The privacy parameters and the limits of the counting and synthesis engine."""
 
-    k: int = Field(default=10, description="Resolution: nothing found in fewer than k records is published; counts are multiples of k.")
+    k: int = Field(
+        default=10, description="Resolution: nothing found in fewer than k records is published; counts are multiples of k."
+    )
     reporting_length: int = Field(default=4, description="Longest combination of attributes that is counted and reported.")
     last_year: int = Field(default=2021, description="Last year of registration that the release covers.")
     threads: int = Field(default=2, description="Threads for counting and synthesis.")
     memory_limit: str = Field(default="4GB", description="Memory that DuckDB may use before it spills to the sensitive zone.")
+
+    @property
+    def last_day(self) -> date:
+        """The day after which nothing in the data may lie."""
+        return date(self.last_year, 12, 31)

@@ -1,0 +1,1 @@
+"""Exact counts of attribute combinations, and what of them may be reported."""

@@ -1,0 +1,67 @@
+"""What the combination counts come to: single counts, reportable aggregates, and how many combinations are rare."""
+
+import dagster as dg
+
+from assets.counts.combinations import combinations
+from assets.gates import schema_gate
+from assets.reporting import KINDS, OWNERS, guarded, table_result
+from ctdc_pipeline import aggregates
+from ctdc_pipeline.files import write_parquet
+from resources.settings import DataHome, Engine
+
+
+@dg.asset(key=["counts", "single_counts"], group_name="counts", owners=OWNERS, kinds=KINDS, code_version="1", deps=[combinations])
+@guarded()
+def single_counts(home: DataHome) -> dg.MaterializeResult:
+    """Exact count of every attribute.
+
+    Sensitive: exact and not protected. For the data team only.
+    """
+    zones = home.zones()
+    path = zones.table("counts", "single_counts")
+    write_parquet(aggregates.single_counts(zones.folder("counts", "combinations")), path)
+    return table_result(path)
+
+
+@dg.asset(
+    key=["counts", "reportable_aggregates"],
+    group_name="counts",
+    owners=OWNERS,
+    kinds=KINDS,
+    code_version="1",
+    deps=[combinations],
+)
+@guarded()
+def reportable_aggregates(home: DataHome, engine: Engine) -> dg.MaterializeResult:
+    """Combinations found in at least k records, with counts rounded down to multiples of k.
+
+    Protected: becomes public with the release it goes into.
+    """
+    zones = home.zones()
+    path = zones.table("counts", "reportable_aggregates")
+    counts = zones.folder("counts", "combinations")
+    write_parquet(aggregates.reportable_aggregates(counts, k=engine.k, length=engine.reporting_length), path)
+    return table_result(path, k=engine.k, reporting_length=engine.reporting_length)
+
+
+@dg.asset(
+    key=["counts", "rarity_by_length"], group_name="counts", owners=OWNERS, kinds=KINDS, code_version="1", deps=[combinations]
+)
+@guarded()
+def rarity_by_length(home: DataHome, engine: Engine) -> dg.MaterializeResult:
+    """How many combinations of each length are reportable, rare (below k) or unique.
+
+    Internal: figures about the sensitive table. For the data team and the release approver.
+    """
+    zones = home.zones()
+    path = zones.table("counts", "rarity_by_length")
+    counts = zones.folder("counts", "combinations")
+    write_parquet(aggregates.rarity_by_length(counts, k=engine.k, length=engine.reporting_length), path)
+    return table_result(path, k=engine.k)
+
+
+single_counts_schema = schema_gate(single_counts, lambda engine: aggregates.single_counts_schema())
+reportable_aggregates_schema = schema_gate(
+    reportable_aggregates, lambda engine: aggregates.aggregates_schema(k=engine.k, length=engine.reporting_length)
+)
+rarity_by_length_schema = schema_gate(rarity_by_length, lambda engine: aggregates.rarity_schema(length=engine.reporting_length))

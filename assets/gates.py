@@ -1,0 +1,48 @@
+"""The factory of the gate that every table has: a blocking check of its schema. Gates of one table only stand beside it."""
+
+from collections.abc import Callable
+
+import dagster as dg
+import pandera.pandas as pandera
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from assets.reporting import guarded
+from ctdc_pipeline.validation import failures
+from resources.settings import DataHome, Engine
+
+_FAILURES = dg.TableSchema([dg.TableColumn("column"), dg.TableColumn("check"), dg.TableColumn("rows", "int")])
+
+Schema = Callable[[Engine], pandera.DataFrameSchema]
+
+
+def plain(columns: pa.Schema) -> pandera.DataFrameSchema:
+    """The schema of a table that follows from no codebook: just ``columns``, each filled in every row."""
+    kinds = {column.name: "int64" if column.type == pa.int64() else str for column in columns}
+    return pandera.DataFrameSchema({name: pandera.Column(kind) for name, kind in kinds.items()}, strict=True, ordered=True)
+
+
+def schema_gate(table: dg.AssetsDefinition | dg.AssetSpec, schema: Schema) -> dg.AssetChecksDefinition:
+    """A blocking check that the Parquet file of ``table`` conforms to ``schema``; tells columns, checks and counts only."""
+    stage, name = table.key.path
+
+    @dg.asset_check(
+        asset=table.key,
+        name="schema",
+        blocking=True,
+        description="Every column is there, typed and within its code list. If not: the named column's source or the step "
+        "that wrote it is wrong; correct it and materialise this table again.",
+    )
+    @guarded()
+    def schema_holds(home: DataHome, engine: Engine) -> dg.AssetCheckResult:
+        path = home.zones().table(stage, name)
+        found = failures(pq.read_table(path).to_pandas(), schema=schema(engine))
+        broken = [dg.TableRecord({"column": failure.column, "check": failure.check, "rows": failure.rows}) for failure in found]
+        return dg.AssetCheckResult(
+            passed=not found,
+            description="; ".join(f"{f.column} fails {f.check} in at least {f.rows} rows" for f in found)
+            or "The table conforms.",
+            metadata={"failures": dg.MetadataValue.table(broken, schema=_FAILURES)},
+        )
+
+    return schema_holds

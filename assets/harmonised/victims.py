@@ -1,0 +1,88 @@
+"""The union of all partners, and the account of every row that came in."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import pyarrow.parquet as pq
+
+from assets.gates import plain, schema_gate
+from assets.harmonised.partners import CASES
+from assets.reporting import KINDS, OWNERS, guarded, table_result
+from ctdc_pipeline.errors import TableError
+from ctdc_pipeline.harmonise import ACCOUNTING, EXCLUDED, QUARANTINE, prove, unite
+from ctdc_pipeline.partners.registry import PARTNERS, SOURCES
+from ctdc_pipeline.schemas import harmonised_schema
+from resources.settings import DataHome
+
+
+def _table(name: str, description: str) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        key=["harmonised", name],
+        group_name="harmonised",
+        owners=OWNERS,
+        kinds=KINDS,
+        code_version="1",
+        deps=list(CASES.values()),
+        description=description,
+    )
+
+
+victims = _table(
+    "victims",
+    "Every accepted case of every partner, one row each: what the counts and the synthetic records are made from.\n\n"
+    "Sensitive: no names, but records of people. For the data team only.",
+)
+quarantine = _table(
+    "quarantine",
+    "Rows that break a rule: partner, file, row number, field and rule, without the value. To be corrected by the partner.\n\n"
+    "Internal: for the data team and the partner concerned.",
+)
+exclusions = _table(
+    "exclusions",
+    "Rows left out by a named rule, such as an opt-out or a missing consent: partner, file, row number and rule.\n\n"
+    "Internal: for the data team and the partner concerned.",
+)
+accounting = _table(
+    "accounting",
+    "Rows by partner, source, outcome and rule. What came in is accepted, quarantined or excluded; nothing is lost.\n\n"
+    "Internal: counts only, not protected. For the data team and the release approver.",
+)
+
+
+ALL = (victims, quarantine, exclusions, accounting)
+
+
+@dg.multi_asset(specs=ALL)
+def united(home: DataHome) -> Iterator[dg.MaterializeResult]:
+    """Put all partners together. Fails when one of them is missing."""
+    with guarded():
+        zones = home.zones()
+        summary = unite(PARTNERS, ingested=zones.sensitive / "ingestion", folder=zones.sensitive / "harmonised")
+        figures = {"partners": ", ".join(PARTNERS), "rows_in": summary.rows, "accepted": summary.accepted}
+        for spec in ALL:
+            yield table_result(zones.table(*spec.key.path), **figures)
+
+
+victims_schema = schema_gate(victims, lambda engine: harmonised_schema(engine.last_year))
+quarantine_schema = schema_gate(quarantine, lambda _: plain(QUARANTINE))
+exclusions_schema = schema_gate(exclusions, lambda _: plain(EXCLUDED))
+accounting_schema = schema_gate(accounting, lambda _: plain(ACCOUNTING))
+
+
+@dg.asset_check(
+    asset=accounting.key,
+    name="every_row_accounted_for",
+    blocking=True,
+    description="Of each source: rows in = accepted + quarantined + excluded, each row once, and the account says so per reason. "
+    "If not: materialise the named source and everything after it again; if it stays, this is a defect of the pipeline.",
+)
+@guarded()
+def every_row_accounted_for(home: DataHome) -> dg.AssetCheckResult:
+    zones = home.zones()
+    harmonised, *others = (pq.read_table(zones.table(*spec.key.path)) for spec in ALL)
+    rows = {name: pq.read_metadata(zones.table("ingestion", name)).num_rows for name in SOURCES}
+    try:
+        prove(harmonised, quarantine=others[0], exclusions=others[1], accounting=others[2], rows=rows)
+    except TableError as error:
+        return dg.AssetCheckResult(passed=False, description=str(error))
+    return dg.AssetCheckResult(passed=True, metadata={"rows_in": rows})

@@ -1,0 +1,1 @@
+"""Landed exports, checked against their layouts. The only stage that holds identifying details."""

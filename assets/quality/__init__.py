@@ -1,0 +1,1 @@
+"""How much the synthetic records keep of the sensitive ones, and what the data covers."""

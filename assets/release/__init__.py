@@ -1,0 +1,1 @@
+"""The verified dataset in the public zone. Materialised by its own job only."""

@@ -1,0 +1,60 @@
+"""What assets and checks tell Dagster: figures about a table, and failures without a value of a case. No assets here."""
+
+import traceback
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+import pyarrow.parquet as pq
+
+from ctdc_pipeline.codebook import codebook
+from ctdc_pipeline.errors import CtdcError
+from ctdc_pipeline.files import sha256
+
+OWNERS = ["team:ctdc-data"]
+KINDS = {"python", "parquet"}
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Let no exception reach Dagster's event log with a text that could quote a case. Use it as a decorator, below Dagster's.
+
+    Our own errors are free of values by construction. Of any other error only the type and the place are told.
+    """
+    try:
+        yield
+    except dg.Failure:
+        raise
+    except CtdcError as error:
+        raise dg.Failure(str(error), allow_retries=False) from None
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(frame.filename).name}, line {frame.lineno}"
+        text = f"{type(error).__name__} in {place}. Its message is withheld, for it could quote a case; see docs/operations.md."
+        raise dg.Failure(text, allow_retries=False) from None
+
+
+def table_result(path: Path, **figures: dg.MetadataValue | float | str) -> dg.MaterializeResult:
+    """The materialisation of the Parquet table at ``path``, which is named like its asset: rows, hash, columns, and ``figures``."""
+    schema = pq.read_schema(path)
+    book = codebook()
+    described = {variable.name: variable.definition for variable in (*book.variables, *book.details)}
+    columns = [dg.TableColumn(name=field.name, type=str(field.type), description=described.get(field.name)) for field in schema]
+    digest = sha256(path)
+    return dg.MaterializeResult(
+        asset_key=[path.parent.name, path.stem],
+        metadata={
+            "dagster/row_count": pq.read_metadata(path).num_rows,
+            "dagster/column_schema": dg.TableSchema(columns=columns),
+            "sha256": digest,
+            **figures,
+        },
+        data_version=dg.DataVersion(digest),
+    )
+
+
+def image(png: bytes) -> dg.MetadataValue:
+    """A plot of protected figures, to be looked at in the catalogue."""
+    return dg.MetadataValue.md(f"![plot](data:image/png;base64,{b64encode(png).decode('ascii')})")

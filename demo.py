@@ -1,0 +1,115 @@
+"""What `make demo` runs: sample exports in, a verified release out, through the Dagster graph, with a summary at the end.
+
+Demonstration only: it makes the pseudonym key and the seed, and approves its own release. CTDC_DEMO_SIZE is the number of
+invented victims.
+"""
+
+import logging
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.table import Table
+
+from ctdc_pipeline import secrets
+from ctdc_pipeline.definitions import build_defs
+from ctdc_pipeline.samples.generate import generate
+from ctdc_pipeline.zones import Zones
+
+console = Console(highlight=False)
+
+
+class Progress(logging.Handler):
+    """One line for each asset that is written, each check that fails and each step that does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last = time.monotonic()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the line that the Dagster event of ``record`` deserves, if any."""
+        event: dg.DagsterEvent | None = getattr(record, "dagster_meta", {}).get("dagster_event")
+        if event is None:
+            return
+        now = time.monotonic()
+        if event.is_step_materialization and event.asset_key:
+            metadata = event.step_materialization_data.materialization.metadata
+            rows = metadata.get("dagster/row_count")
+            told = f"{rows.value:>9,} rows" if rows else ""
+            console.print(f"  [green]done[/]  {'/'.join(event.asset_key.path):36} {now - self._last:5.1f} s {told}")
+            self._last = now
+        elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            check = event.asset_check_evaluation_data
+            if not check.passed:
+                console.print(f"  [red]gate[/]  {'/'.join(check.asset_key.path)}: {check.check_name}. {check.description}")
+        elif event.is_step_failure:
+            console.print(f"  [red]fail[/]  {event.step_key}: {event.step_failure_data.user_failure_data}")
+
+
+def main() -> int:
+    """Run the demonstration; the exit status is 0 only if a verified release was published."""
+    started = time.monotonic()
+    zones = Zones.from_environment().prepare()
+    home = zones.root / "dagster"
+    home.mkdir(exist_ok=True)
+    shutil.copy(Path(__file__).parent / "dagster.yaml", home)
+    os.environ["DAGSTER_HOME"] = str(home)
+
+    size = int(os.environ.get("CTDC_DEMO_SIZE") or 20_000)
+    console.print(f"[bold]Sample exports[/] of {size:,} invented victims, in {zones.landing}")
+    shutil.rmtree(zones.landing)
+    generate(zones.landing, victims=size, seed=1)
+    secrets.generate(zones)
+
+    with dg.DagsterInstance.get() as instance:
+        released = run("full_refresh", instance) and run("release", instance, {"ctdc/approver": "demonstration"})
+    if released:
+        summarise(zones)
+        console.print(f"[dim]{time.monotonic() - started:.0f} s. `make ui` shows the graph.[/]")
+    return 0 if released else 1
+
+
+def run(job: str, instance: dg.DagsterInstance, tags: dict[str, str] | None = None) -> bool:
+    """Run one job in this process; whether it succeeded."""
+    console.print(f"[bold]Job {job}[/]")
+    progress = dg.Definitions(loggers={"progress": dg.LoggerDefinition(lambda _: progress_logger())})
+    definitions = dg.Definitions.merge(build_defs(), progress)
+    config: dict[str, Any] = {"loggers": {"progress": {}}}
+    done = definitions.resolve_job_def(job).execute_in_process(
+        instance=instance, run_config=config, tags=tags, raise_on_error=False
+    )
+    return done.success
+
+
+def progress_logger() -> logging.Logger:
+    """A logger that prints nothing but progress."""
+    logger = logging.Logger("progress", logging.DEBUG)
+    logger.addHandler(Progress())
+    return logger
+
+
+def summarise(zones: Zones) -> None:
+    """The figures a reader asks for first."""
+    account = pq.read_table(zones.table("harmonised", "accounting")).to_pandas()
+    rarity = pq.read_table(zones.table("counts", "rarity_by_length")).to_pandas()
+    release = max(zones.releases.iterdir(), key=lambda folder: folder.stat().st_mtime)
+    table = Table(box=None, show_header=False, padding=(0, 2))
+    table.add_row("rows in", f"{account['rows'].sum():,}")
+    for outcome, part in account.groupby("outcome"):
+        table.add_row(str(outcome), f"{part['rows'].sum():,}")
+        for rule, rows in part[part["rule"] != ""].groupby("rule")["rows"].sum().items():
+            table.add_row(f"  {rule}", f"{rows:,}")
+    table.add_row("combinations counted", f"{rarity['distinct'].sum():,}")
+    table.add_row("  of them rare", f"{rarity['rare'].sum():,}")
+    console.print(table)
+    console.print(f"release: {release}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
