@@ -6,6 +6,7 @@ Every cell is a str and "" is an empty cell, so that nothing is lost between her
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from ctdc_pipeline.codebook import System, codebook, countries
 from ctdc_pipeline.partners.layout import Field, Layout
+from ctdc_pipeline.samples.population import Persons
 
 Cells = NDArray[np.object_]
 
@@ -20,17 +22,18 @@ UNOFFICIAL = {
     "XK": {"iom": "Y1", "iso2": "XK", "iso3": "XKX", "name": "Kosovo"},
     "TB": {"iom": "TB", "iso2": "CN", "iso3": "CHN", "name": "Tibet"},
 }
+ALIAS_SHARE = 0.15
 SILENT_SHARE = 0.2  # of the cells with nothing to say, how many say so with a code ("No", "Not specified") rather than a blank
 
 
-def rows(rng: np.random.Generator, layout: Layout, persons: pd.DataFrame, columns: Mapping[str, Cells]) -> pd.DataFrame:
+def rows(rng: np.random.Generator, layout: Layout, persons: Persons, columns: Mapping[str, Cells]) -> pd.DataFrame:
     """The export of ``persons``: ``columns`` as given, flags by the layout's codes, and plausible filling elsewhere."""
     made = {**flags(rng, layout, persons), **columns}
     cells = {field.name: made[field.name] if field.name in made else _filling(rng, field, persons) for field in layout.fields}
     return pd.DataFrame(cells, dtype=object)
 
 
-def flags(rng: np.random.Generator, layout: Layout, persons: pd.DataFrame) -> dict[str, Cells]:
+def flags(rng: np.random.Generator, layout: Layout, persons: Persons) -> dict[str, Cells]:
     """The columns that carry flags: each flag by one of the codes that mean it, chosen at random where there are several.
 
     A flag no code of the layout means is written as what it merges into, and not at all if the partner does not record that.
@@ -42,8 +45,8 @@ def flags(rng: np.random.Generator, layout: Layout, persons: pd.DataFrame) -> di
         if variable.kind == "flag" and variable.name in persons:
             name = variable.name if variable.name in meant else variable.merges_into
             if name in meant:
-                holds[name] = holds.get(name, False) | persons[variable.name].to_numpy()
-    none = np.zeros(len(persons), dtype=bool)
+                holds[name] = holds.get(name, False) | persons[variable.name]
+    none = np.zeros(len(persons["age"]), dtype=bool)
 
     carriers: dict[str, list[tuple[str, str]]] = {}
     for field in fields:
@@ -52,13 +55,13 @@ def flags(rng: np.random.Generator, layout: Layout, persons: pd.DataFrame) -> di
                 carriers.setdefault(code.means[0], []).append((field.name, code.code))
     carried = {}
     for flag, places in carriers.items():
-        chosen = rng.integers(0, len(places), len(persons))
+        chosen = rng.integers(0, len(places), len(persons["age"]))
         for i, place in enumerate(places):
             carried[place] = holds.get(flag, none) & (chosen == i)
 
     columns = {}
     for field in fields:
-        cells = blank(len(persons))
+        cells = blank(len(persons["age"]))
         for code in sorted(field.codes, key=lambda code: -len(code.means)):  # codes for several flags at once go first
             if not code.means:
                 continue
@@ -74,7 +77,7 @@ def flags(rng: np.random.Generator, layout: Layout, persons: pd.DataFrame) -> di
                 cells[hit & (cells == "")] = code.code
         silent = [code.code for code in field.codes if not code.means]
         if silent:
-            says_so = (cells == "") & (rng.random(len(persons)) < SILENT_SHARE)
+            says_so = (cells == "") & (rng.random(len(persons["age"])) < SILENT_SHARE)
             cells[says_so] = rng.choice(np.array(silent, dtype=object), says_so.sum())
         columns[field.name] = cells
     return columns
@@ -90,28 +93,53 @@ def kept(cells: Cells, keep: NDArray[np.bool_]) -> Cells:
     return np.where(keep, cells, "").astype(object)
 
 
+def words(values: Cells, table: Mapping[str, str], default: str = "") -> Cells:
+    """Each value as a partner's code list has it."""
+    unique, where = np.unique(values.astype(str), return_inverse=True)
+    return np.array([table.get(value, default) for value in unique.tolist()], dtype=object)[where]
+
+
+def either(rng: np.random.Generator, share: float, first: str, second: str, size: int) -> Cells:
+    """``first`` for about a ``share`` of cells, else ``second``."""
+    return np.where(rng.random(size) < share, first, second).astype(object)
+
+
 def numbers(values: NDArray[np.integer], keep: NDArray[np.bool_]) -> Cells:
     """Whole numbers as text where ``keep`` holds, blanks elsewhere."""
     return kept(values.astype(str).astype(object), keep)
 
 
-def dates(days: pd.Series, date_format: str) -> Cells:
+def dates(days: NDArray[np.datetime64], date_format: str) -> Cells:
     """Dates as text. Each day is formatted once: there are few days and many rows."""
-    unique, where = np.unique(days.to_numpy().astype("datetime64[D]"), return_inverse=True)
+    unique, where = np.unique(days, return_inverse=True)
     return np.array([day.strftime(date_format) for day in unique.astype(object)], dtype=object)[where]
 
 
-def serial(prefix: str, values: NDArray[np.integer], width: int) -> Cells:
+def shifted(rng: np.random.Generator, days: NDArray[np.datetime64], within: int) -> NDArray[np.datetime64]:
+    """Each day moved by fewer than ``within`` days, backwards where that is negative."""
+    return days + np.sign(within) * rng.integers(0, abs(within), len(days)).astype("timedelta64[D]")
+
+
+def serial(prefix: str, values: NDArray[Any], width: int) -> Cells:
     """Numbers as a register writes them, e.g. IND0000042."""
     return np.array([f"{prefix}{value:0{width}}" for value in values.tolist()], dtype=object)
 
 
-def country_cells(alpha2: Cells, system: System) -> Cells:
-    """ISO alpha-2 codes of the sample world as a partner writes countries; "" stays "". ``system`` as in ``Layout.countries``."""
+def country_cells(rng: np.random.Generator, alpha2: Cells, system: System) -> Cells:
+    """ISO alpha-2 codes of the sample world as a partner writes countries; "" stays "". ``system`` as in ``Layout.countries``.
+
+    Whoever writes names does not always write the official one.
+    """
+    written = {row.iso2: {"iom": row.iso2, "iso2": row.iso2, "iso3": row.iso3, "name": row.name} for row in countries().rows}
+    written |= UNOFFICIAL
     unique, where = np.unique(alpha2.astype(str), return_inverse=True)
-    table = {row.iso2: {"iom": row.iso2, "iso2": row.iso2, "iso3": row.iso3, "name": row.name} for row in countries().rows}
-    table |= UNOFFICIAL
-    return np.array([table[code][system] if code else "" for code in unique], dtype=object)[where]
+    cells = np.array([written[code][system] if code else "" for code in unique.tolist()], dtype=object)[where]
+    if system == "name":
+        aliases = {row.iso2: list(row.aliases) for row in countries().rows if row.aliases}
+        for code in sorted(aliases.keys() & set(unique.tolist())):
+            loose = (alpha2 == code) & (rng.random(len(cells)) < ALIAS_SHARE)
+            cells[loose] = pick(rng, aliases[code], loose.sum())
+    return cells
 
 
 def pick(rng: np.random.Generator, values: tuple[str, ...] | list[str], size: int) -> Cells:
@@ -119,9 +147,9 @@ def pick(rng: np.random.Generator, values: tuple[str, ...] | list[str], size: in
     return np.array(values, dtype=object)[rng.integers(0, len(values), size)]
 
 
-def _filling(rng: np.random.Generator, field: Field, persons: pd.DataFrame) -> Cells:
+def _filling(rng: np.random.Generator, field: Field, persons: Persons) -> Cells:
     """What stands in a column nobody harmonises."""
-    size = len(persons)
+    size = len(persons["age"])
     if field.codes:
         cells = pick(rng, [code.code for code in field.codes], size)
         return kept(cells, rng.random(size) < SILENT_SHARE)

@@ -15,18 +15,19 @@ from ctdc_pipeline.partners.layout import Source
 from ctdc_pipeline.partners.registry import SOURCES
 from ctdc_pipeline.samples import iom_legacy, iom_mimosa, liberty_shared, polaris
 from ctdc_pipeline.samples.planting import Planting
-from ctdc_pipeline.samples.population import population
+from ctdc_pipeline.samples.population import Persons, chosen, population
 from ctdc_pipeline.samples.writing import write_csv, write_workbook
 
 SMALLEST = 100
 # Rows among each 1,000 that are in order and yet stay out.
-NOT_A_VICTIM, TEST_RECORD, WITHOUT_CONSENT, OPTED_OUT = 8.0, 2.0, 6.0, 4.0
-WITHOUT_CONSENT_NGOS = 2
+WITHOUT_CONSENT, OPTED_OUT = 6.0, 4.0
+STATUS = {"not-a-victim": 8.0, "test-record": 2.0, "individual-without-consent": WITHOUT_CONSENT}
+REFUSING_NGOS = 2
 
 
 @dataclass(frozen=True)
 class SampleSummary:
-    """What was written. ``rows`` counts the case rows by source, ``planted`` by source and kind what was put into them."""
+    """What was written: the files, case rows by source, and by source the rows that each rule must find, and each oddity."""
 
     files: tuple[Path, ...]
     victims: int
@@ -50,8 +51,7 @@ def generate(folder: Path, *, victims: int = 20_000, seed: int = 0) -> SampleSum
     files: list[Path] = []
     rows, planted = {}, {}
     for (name, make), rng in zip(makers.items(), streams, strict=True):
-        own = persons[persons["source"] == name].reset_index(drop=True)
-        planting, tables = make(rng, own, SOURCES[name])
+        planting, tables = make(rng, chosen(persons, persons["source"] == name), SOURCES[name])
         rows[name], planted[name] = len(planting.table), dict(planting.planted)
         files += [_write(folder / name / file, table, SOURCES[name]) for file, table in tables.items()]
     return SampleSummary(tuple(files), victims, rows, planted)
@@ -60,68 +60,62 @@ def generate(folder: Path, *, victims: int = 20_000, seed: int = 0) -> SampleSum
 Made = tuple[Planting, dict[str, pd.DataFrame]]
 
 
-def _legacy(rng: np.random.Generator, persons: pd.DataFrame, source: Source) -> Made:
-    planting = Planting(rng, source.cases, iom_legacy.rows(rng, persons))
-    planting.mark("not a victim", NOT_A_VICTIM, "Entry type", "2")
+def _legacy(rng: np.random.Generator, persons: Persons, source: Source) -> Made:
+    planting = Planting(rng, source, iom_legacy.rows(rng, persons))
+    _statuses(planting)
     planting.defects(registered_again=date(2011, 2, 3))
     planting.oddities()
     return planting, {iom_legacy.FILE: iom_legacy.typed(planting.table)}
 
 
-def _mimosa(rng: np.random.Generator, persons: pd.DataFrame, source: Source) -> Made:
-    planting = Planting(rng, source.cases, iom_mimosa.rows(rng, persons))
-    planting.mark("not a victim", NOT_A_VICTIM, "VICTIM_STATUS_CD", "NVT")
-    planting.mark("test record", TEST_RECORD, "VICTIM_STATUS_CD", "TST")
-    planting.mark("person without consent", WITHOUT_CONSENT, "DATA_CONSENT_YN", "N")
+def _mimosa(rng: np.random.Generator, persons: Persons, source: Source) -> Made:
+    planting = Planting(rng, source, iom_mimosa.rows(rng, persons))
+    _statuses(planting)
     planting.defects(registered_again=date(2020, 2, 3))
     planting.oddities()
     return planting, {iom_mimosa.FILE: planting.table}
 
 
-def _polaris(rng: np.random.Generator, persons: pd.DataFrame, source: Source) -> Made:
+def _polaris(rng: np.random.Generator, persons: Persons, source: Source) -> Made:
     table = polaris.rows(rng, persons)
-    planting = Planting(rng, source.cases, table)
-    assert source.reported_from
-    early = (persons["registered"].dt.date < source.reported_from).to_numpy()
-    planting.spend(early)
-    planting.planted["reported too early"] = int(early.sum())
-    alone = ~table["Case_ID"].duplicated(keep=False).to_numpy()
-    victims = planting.take("opted out", OPTED_OUT / 2)
-    cases = planting.take("opted out", OPTED_OUT / 2, where=alone)
-    planting.mark("not a victim", NOT_A_VICTIM, "Situation_Status", "Low")
-    planting.mark("test record", TEST_RECORD, "Situation_Status", "Test")
+    planting = Planting(rng, source, table)
+    planting.already("reported-too-early", persons["registered"] < np.datetime64(source.reported_from))
+    alone = ~table["Case_ID"].duplicated(keep=False).to_numpy(bool)
+    victims = table.loc[planting.take("opted-out", OPTED_OUT / 2), ["Case_ID", "Victim_ID"]]
+    cases = table.loc[planting.take("opted-out", OPTED_OUT / 2, alone), ["Case_ID", "Victim_ID"]].assign(Victim_ID="")
+    nobody = pd.DataFrame({"Case_ID": ["C9999998", "C9999999"], "Victim_ID": ["V01", ""]})
+    listed = pd.concat([victims, cases, nobody], ignore_index=True)
+    _statuses(planting)
     planting.defects(registered_again=date(2020, 2, 3))
     planting.oddities()
-    listed = pd.concat(
-        [
-            table.loc[victims, ["Case_ID", "Victim_ID"]],
-            table.loc[cases, ["Case_ID", "Victim_ID"]].assign(Victim_ID=""),
-            pd.DataFrame({"Case_ID": ["C9999998", "C9999999"], "Victim_ID": ["V01", ""]}),  # never in any export
-        ],
-        ignore_index=True,
-    )
     return planting, {polaris.FILE: planting.table, polaris.OPT_OUT_FILE: polaris.opt_outs(rng, listed)}
 
 
-def _liberty_shared(rng: np.random.Generator, persons: pd.DataFrame, source: Source) -> Made:
+def _liberty_shared(rng: np.random.Generator, persons: Persons, source: Source) -> Made:
     table = liberty_shared.rows(rng, persons)
-    planting = Planting(rng, source.cases, table)
-    ngos = sorted(table["NGO Code"].unique())
-    refused = ngos[-WITHOUT_CONSENT_NGOS:]
-    of_refused = table["NGO Code"].isin(refused).to_numpy()
-    planting.spend(of_refused)
-    planting.planted["NGO without consent"] = int(of_refused.sum())
-    persons_refused = planting.take("person without consent", WITHOUT_CONSENT)
-    planting.mark("not a victim", NOT_A_VICTIM, "Client Type", "At risk")
-    planting.mark("test record", TEST_RECORD, "Client Type", "Demo")
+    planting = Planting(rng, source, table)
+    ngos = np.unique(table["NGO Code"].to_numpy(str))
+    refusing = ngos[-REFUSING_NGOS:]
+    planting.already("organisation-without-consent", np.isin(table["NGO Code"].to_numpy(str), refusing))
+    refused = planting.take("individual-without-consent", WITHOUT_CONSENT / 2)
+    unlisted = planting.take("individual-without-consent", WITHOUT_CONSENT / 2)
+    of_ngos = pd.DataFrame({"NGO Code": ngos, "Client ID": "", "Consent to CTDC": np.where(np.isin(ngos, refusing), "No", "Yes")})
+    of_persons = table[["NGO Code", "Client ID"]].assign(**{"Consent to CTDC": "Yes"})
+    of_persons.loc[refused, "Consent to CTDC"] = "No"
+    consents = pd.concat([of_ngos, of_persons.drop(index=unlisted)], ignore_index=True)
+    _statuses(planting)
     planting.defects(registered_again=date(2020, 2, 3))
     planting.oddities()
-    of_ngos = pd.DataFrame({"NGO Code": ngos, "Client ID": ""})
-    of_ngos["Consent to CTDC"] = np.where(of_ngos["NGO Code"].isin(refused), "No", "Yes")
-    of_persons = table.loc[persons_refused, ["NGO Code", "Client ID"]].assign(**{"Consent to CTDC": "No"})
-    consents = pd.concat([of_ngos, of_persons], ignore_index=True)
     files = {liberty_shared.file_name(str(ngo)): own for ngo, own in planting.table.groupby("NGO Code", sort=True)}
     return planting, {**files, liberty_shared.REGISTER_FILE: liberty_shared.register(rng, consents)}
+
+
+def _statuses(planting: Planting) -> None:
+    """Mark some rows with each status for which a row stays out."""
+    for field in planting.source.cases.having("status"):
+        for code in field.codes:
+            for rule in code.means:
+                planting.mark(rule, STATUS[rule], [field], code.code)
 
 
 def _write(path: Path, table: pd.DataFrame, source: Source) -> Path:

@@ -7,7 +7,6 @@ purpose: accents, apostrophes, commas, quotes and line breaks, as real text has 
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 GIVEN = (
@@ -30,33 +29,27 @@ NOTES = (
     "Family informed; does not wish to be contacted again.",
     "Documents with embassy, replacement pending",
 )
-FORMULA_NOTES = ("=cmd|' /C calc'!A0", "+1+1", "@SUM(A1:A9)", '=HYPERLINK("http://example.invalid","open")')
+FORMULAS = ("=cmd|' /C calc'!A0", "+cmd|' /C calc'!A0", "@SUM(A1:A9)", '=HYPERLINK("http://example.invalid","open")')
 
 
-def identities(rng: np.random.Generator, size: int) -> pd.DataFrame:
-    """``size`` rows of str: given, family, passport, national_id, phone, email, address, kin, officer, note; most notes are empty."""
-    passport = rng.integers(10**6, 10**7, size)
-    phone, house, officer = (rng.integers(1, top, size).astype(str).astype(object) for top in (10**4, 300, 80))
-    address = _pick(rng, STREETS, size) + " " + house + ", " + _pick(rng, TOWNS, size)
+def identities(rng: np.random.Generator, size: int) -> dict[str, NDArray[np.object_]]:
+    """``size`` invented identities by detail: given, family, passport, national_id, phone, email, address, kin, officer, note."""
+    number, phone, house, officer = (rng.integers(1, top, size).astype(str).astype(object) for top in (10**7, 10**4, 300, 80))
+    given, family, relative = _pick(rng, GIVEN, size), _pick(rng, FAMILY, size), _pick(rng, GIVEN, size)
     note = _pick(rng, NOTES, size)
     note[rng.random(size) < 0.6] = ""
-    number = np.arange(1, size + 1).astype(str).astype(object)
-    family = _pick(rng, FAMILY, size)
-    return pd.DataFrame(
-        {
-            "given": _pick(rng, GIVEN, size),
-            "family": family,
-            "passport": "ZZ" + passport.astype(str).astype(object),
-            "national_id": "NID-" + passport[::-1].astype(str).astype(object),
-            "phone": "+999 555 01 " + phone,
-            "email": "person" + number + "@example.invalid",
-            "address": address,
-            "kin": _pick(rng, GIVEN, size) + " " + family,
-            "officer": "Officer " + officer,
-            "note": note,
-        },
-        dtype=object,
-    )
+    return {
+        "given": given,
+        "family": family,
+        "passport": "ZZ" + number,
+        "national_id": "NID-" + number[::-1],
+        "phone": "+999 555 01 " + phone,
+        "email": "person" + number + "@example.invalid",
+        "address": _pick(rng, STREETS, size) + " " + house + ", " + _pick(rng, TOWNS, size),
+        "kin": relative + " " + family,
+        "officer": "Officer " + officer,
+        "note": note,
+    }
 
 
 def _pick(rng: np.random.Generator, values: tuple[str, ...], size: int) -> NDArray[np.object_]:

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import re
+from datetime import date
+
 import numpy as np
 import pandas as pd
 
 from ctdc_pipeline.partners.iom_legacy import CASES
 from ctdc_pipeline.samples import export
 from ctdc_pipeline.samples.identities import identities
+from ctdc_pipeline.samples.population import Persons
 
 FILE = "iom_legacy_2002-2011.xlsx"
+NUMBERS = ("Entry type", "Age", "Date reg.", "Months exploited", "Purpose", "Recruited by")
+DAY = re.compile(r"\d{4}-\d\d-\d\d")
 TYPED_DATE, TYPED_YEAR = "%d/%m/%Y", "%Y"
 
 
-def rows(rng: np.random.Generator, persons: pd.DataFrame) -> pd.DataFrame:
+def rows(rng: np.random.Generator, persons: Persons) -> pd.DataFrame:
     """One row a person, as str cells in the columns of the layout; ``typed`` turns them into what the workbook holds."""
-    size = len(persons)
+    size = len(persons["age"])
     who = identities(rng, size)
-    home, place = persons["citizenship"].to_numpy(object), persons["country"].to_numpy(object)
+    home, place = persons["citizenship"], persons["country"]
     last = export.kept(place, rng.random(size) < 0.5)
     interviewed = np.where(last != "", export.kept(home, rng.random(size) < 0.4), place)
-    minor = (persons["began"] - persons["born"]).dt.days.to_numpy() < 18 * 365.25
+    minor = persons["age_at_start"] < 18
     # Most dates are date cells; some hands typed text, some only the year.
     hand = rng.random(size)
     registered = export.dates(persons["registered"], "%Y-%m-%d")
@@ -33,7 +39,7 @@ def rows(rng: np.random.Generator, persons: pd.DataFrame) -> pd.DataFrame:
         CASES,
         persons,
         {
-            "Case ref": persons["registered"].dt.strftime("%y").to_numpy(object) + export.serial("/", number, 5),
+            "Case ref": export.dates(persons["registered"], "%y") + export.serial("/", number, 5),
             "Surname": who["family"],
             "Given name(s)": who["given"],
             "Passport / ID": export.kept(who["passport"], rng.random(size) < 0.4),
@@ -42,15 +48,15 @@ def rows(rng: np.random.Generator, persons: pd.DataFrame) -> pd.DataFrame:
             "Social worker": who["officer"],
             "Entry type": np.full(size, "1", dtype=object),
             "Date reg.": registered,
-            "Sex": persons["gender"].map({"Female": "F", "Male": "M"}).to_numpy(object),
-            "Age": export.numbers(persons["age"].to_numpy(), persons["age_known"].to_numpy()),
-            "Nationality (country)": export.country_cells(home, CASES.countries),
-            "Exploited in": export.country_cells(last, CASES.countries),
-            "Interviewed in": export.country_cells(interviewed, CASES.countries),
-            "Registered in": export.country_cells(np.where(interviewed != "", home, place), CASES.countries),
-            "IOM office": export.country_cells(export.kept(home, place != ""), CASES.countries),
-            "Months exploited": export.numbers(persons["months"].to_numpy(), persons["months_known"].to_numpy()),
-            "Minor at start": export.kept(np.where(minor, "y", "n").astype(object), persons["start_known"].to_numpy()),
+            "Sex": export.words(persons["gender"], {"Female": "F", "Male": "M"}),
+            "Age": export.numbers(persons["age"], persons["age_known"]),
+            "Nationality (country)": export.country_cells(rng, home, CASES.countries),
+            "Exploited in": export.country_cells(rng, last, CASES.countries),
+            "Interviewed in": export.country_cells(rng, interviewed, CASES.countries),
+            "Registered in": export.country_cells(rng, np.where(interviewed != "", home, place), CASES.countries),
+            "IOM office": export.country_cells(rng, export.kept(home, place != ""), CASES.countries),
+            "Months exploited": export.numbers(persons["months"], persons["months_known"]),
+            "Minor at start": export.kept(np.where(minor, "y", "n"), persons["start_known"]),
             "Remarks": who["note"],
         },
     )
@@ -58,11 +64,15 @@ def rows(rng: np.random.Generator, persons: pd.DataFrame) -> pd.DataFrame:
 
 def typed(rows: pd.DataFrame) -> pd.DataFrame:
     """The cells as Excel holds them: dates as dates, whole numbers as numbers, blanks as empty cells, all else as text."""
-    cells = rows.where(rows != "", None)
-    for name in ("Age", "Months exploited", "Entry type", "Purpose", "Recruited by"):
-        cells[name] = cells[name].map(lambda cell: int(cell) if cell is not None and cell.isdecimal() else cell)
-    dates = pd.to_datetime(rows["Date reg."], format="%Y-%m-%d", errors="coerce").to_numpy().astype("datetime64[s]")
-    years = rows["Date reg."].str.fullmatch(r"\d{4}").to_numpy(bool)
-    day = [None if np.isnat(date) else date for date in dates]
-    cells["Date reg."] = [int(text) if year else date.item() if date is not None else text for text, date, year in zip(rows["Date reg."], day, years, strict=True)]
-    return cells
+    return pd.DataFrame({name: [_typed(name, cell) for cell in rows[name].tolist()] for name in rows}, dtype=object)
+
+
+def _typed(name: str, cell: str) -> date | int | str | None:
+    if name in NUMBERS and cell.isdecimal():
+        return int(cell)
+    if name == "Date reg." and DAY.fullmatch(cell):
+        try:
+            return date.fromisoformat(cell)
+        except ValueError:
+            return cell  # a day that is in no calendar stays the text someone typed
+    return cell or None

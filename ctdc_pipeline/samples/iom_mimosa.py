@@ -8,22 +8,26 @@ import pandas as pd
 from ctdc_pipeline.partners.iom_mimosa import CASES
 from ctdc_pipeline.samples import export
 from ctdc_pipeline.samples.identities import identities
+from ctdc_pipeline.samples.population import Persons
 
 FILE = "mimosa_cases_2021-03-31.csv"
 GENDERS = {"Female": "F", "Male": "M", "TransFemale": "TF", "TransMale": "TM", "NonConforming": "NC"}
 
+ASSISTANCE = ("SHE", "MED", "SHE|MED", "LEG|PSY", "RET|REI", "MED|PSY|RET")
+REFERRERS = ("NGO", "GOV", "POL", "SELF", "IOM")
 
-def rows(rng: np.random.Generator, persons: pd.DataFrame) -> pd.DataFrame:
+
+def rows(rng: np.random.Generator, persons: Persons) -> pd.DataFrame:
     """One row a person, as str cells in the columns of the layout."""
-    size = len(persons)
+    size = len(persons["age"])
     who = identities(rng, size)
     day = CASES.date_formats[0]
     registered = persons["registered"]
-    home, place = persons["citizenship"].to_numpy(object), persons["country"].to_numpy(object)
+    home, place = persons["citizenship"], persons["country"]
 
     # One file holds a person, or a family or group found together.
     case = np.cumsum(rng.random(size) < 0.85)
-    year = registered.dt.year.astype(str).to_numpy(object)
+    year = export.dates(registered, "%Y")
     # The last country of exploitation is mostly blank; then the later points stand for it, in the order of the layout.
     last = export.kept(place, rng.random(size) < 0.3)
     screened = export.kept(np.where(last != "", home, place), rng.random(size) < 0.7)
@@ -31,12 +35,10 @@ def rows(rng: np.random.Generator, persons: pd.DataFrame) -> pd.DataFrame:
     at_registration = np.where(told, export.kept(home, rng.random(size) < 0.5), place)
     mission = np.where(at_registration != "", at_registration, np.where(told, place, ""))
 
-    known = persons["age_known"].to_numpy()
+    known = persons["age_known"]
     has_birth, has_age = rng.random(size) < 0.7, rng.random(size) < 0.8
     has_age |= ~has_birth
-    began_at = (persons["began"] - persons["born"]).dt.days.to_numpy() // 365.25
-    lasts, dated = persons["months_known"].to_numpy(), rng.random(size) < 0.4
-    recorded = rng.random(size)
+    lasts, dated = persons["months_known"], rng.random(size) < 0.4
 
     return export.rows(
         rng,
@@ -45,7 +47,7 @@ def rows(rng: np.random.Generator, persons: pd.DataFrame) -> pd.DataFrame:
         {
             "CASE_NO": year + export.serial("-", case, 6),
             "INDIVIDUAL_NO": export.serial("IND", np.arange(1, size + 1), 7),
-            "VICTIM_STATUS_CD": np.where(recorded < 0.8, "VOT", "PVT").astype(object),
+            "VICTIM_STATUS_CD": export.either(rng, 0.8, "VOT", "PVT", size),
             "DATA_CONSENT_YN": np.full(size, "Y", dtype=object),
             "MISSION_CD": np.where(mission != "", mission + "10", ""),
             "LAST_NAME": who["family"],
@@ -58,20 +60,22 @@ def rows(rng: np.random.Generator, persons: pd.DataFrame) -> pd.DataFrame:
             "NEXT_OF_KIN": export.kept(who["kin"], rng.random(size) < 0.5),
             "CASE_OFFICER": who["officer"],
             "REG_DATE": export.dates(registered, day),
-            "GENDER_CD": persons["gender"].map(GENDERS).to_numpy(object),
+            "GENDER_CD": export.words(persons["gender"], GENDERS),
             "BIRTH_DATE": export.kept(export.dates(persons["born"], day), known & has_birth),
-            "AGE_AT_REG": export.numbers(persons["age"].to_numpy(), known & has_age),
-            "CITIZENSHIP_CD": export.country_cells(home, CASES.countries),
-            "BIRTH_COUNTRY_CD": export.country_cells(export.kept(home, rng.random(size) < 0.7), CASES.countries),
-            "LAST_EXPLOIT_CTRY_CD": export.country_cells(last, CASES.countries),
-            "SCREENING_CTRY_CD": export.country_cells(screened, CASES.countries),
-            "REG_CTRY_CD": export.country_cells(at_registration, CASES.countries),
-            "MISSION_CTRY_CD": export.country_cells(mission, CASES.countries),
+            "AGE_AT_REG": export.numbers(persons["age"], known & has_age),
+            "CITIZENSHIP_CD": export.country_cells(rng, home, CASES.countries),
+            "BIRTH_COUNTRY_CD": export.country_cells(rng, export.kept(home, rng.random(size) < 0.7), CASES.countries),
+            "LAST_EXPLOIT_CTRY_CD": export.country_cells(rng, last, CASES.countries),
+            "SCREENING_CTRY_CD": export.country_cells(rng, screened, CASES.countries),
+            "REG_CTRY_CD": export.country_cells(rng, at_registration, CASES.countries),
+            "MISSION_CTRY_CD": export.country_cells(rng, mission, CASES.countries),
             "EXPLOIT_START_DT": export.kept(export.dates(persons["began"], day), lasts & dated),
             "EXPLOIT_END_DT": export.kept(export.dates(persons["ended"], day), lasts & dated),
-            "EXPLOIT_MONTHS": export.numbers(persons["months"].to_numpy(), lasts & ~dated),
-            "AGE_AT_EXPLOIT": export.numbers(began_at.astype(int), persons["start_known"].to_numpy()),
+            "EXPLOIT_MONTHS": export.numbers(persons["months"], lasts & ~dated),
+            "AGE_AT_EXPLOIT": export.numbers(persons["age_at_start"], persons["start_known"]),
+            "ASSISTANCE_CD": export.kept(export.pick(rng, ASSISTANCE, size), rng.random(size) < 0.7),
+            "REFERRED_BY_CD": export.kept(export.pick(rng, REFERRERS, size), rng.random(size) < 0.8),
             "CASE_NOTES": who["note"],
-            "LAST_UPDATED": export.dates(registered + pd.to_timedelta(rng.integers(0, 300, size), unit="D"), day),
+            "LAST_UPDATED": export.dates(export.shifted(rng, registered, 300), day),
         },
     )

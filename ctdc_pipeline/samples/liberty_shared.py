@@ -8,6 +8,7 @@ import pandas as pd
 from ctdc_pipeline.partners.liberty_shared import CASES, CONSENTS
 from ctdc_pipeline.samples import export
 from ctdc_pipeline.samples.identities import identities
+from ctdc_pipeline.samples.population import Persons
 
 NGOS = 43
 REGISTER_FILE = "consent_register_2021Q1.csv"
@@ -21,19 +22,18 @@ def file_name(ngo: str) -> str:
     return f"vcms_{ngo.lower()}.csv"
 
 
-def rows(rng: np.random.Generator, persons: pd.DataFrame) -> pd.DataFrame:
+def rows(rng: np.random.Generator, persons: Persons) -> pd.DataFrame:
     """One row a person, as str cells in the columns of the layout; the NGO's file follows from its code."""
-    size = len(persons)
+    size = len(persons["age"])
     who = identities(rng, size)
     day = CASES.date_formats[0]
-    home, place = persons["citizenship"].to_numpy(object), persons["country"].to_numpy(object)
+    home, place = persons["citizenship"], persons["country"]
     registered = persons["registered"]
     # A few NGOs have most cases, and each has at least one where there are persons enough.
     ngo = np.minimum(rng.exponential(NGOS / 4, size).astype(int), NGOS - 1)
     ngo[:NGOS] = np.arange(NGOS)[:size]
     ngo_code = export.serial("NGO", ngo + 1, 3)
-    began_at = ((persons["began"] - persons["born"]).dt.days.to_numpy() // 365.25).astype(int)
-    lasts = persons["months_known"].to_numpy()
+    lasts = persons["months_known"]
 
     return export.rows(
         rng,
@@ -42,31 +42,31 @@ def rows(rng: np.random.Generator, persons: pd.DataFrame) -> pd.DataFrame:
         {
             "NGO Code": ngo_code,
             "Client ID": export.serial("CL-", pd.Series(ngo).groupby(ngo).cumcount().to_numpy() + 1, 5),
-            "Record Origin": np.where(registered.dt.year < 2014, "Migrated", "Direct entry").astype(object),
+            "Record Origin": np.where(registered < np.datetime64("2014-01-01"), "Migrated", "Direct entry"),
             "Client Type": np.full(size, "Survivor", dtype=object),
             "Full Name": who["given"] + " " + who["family"],
             "Also Known As": export.kept(who["given"], rng.random(size) < 0.1),
             "ID Document No": export.kept(who["national_id"], rng.random(size) < 0.3),
             "Mobile": export.kept(who["phone"], rng.random(size) < 0.5),
             "Village / Address": who["address"],
-            "Guardian": export.kept(who["kin"], (persons["age"] < 18).to_numpy()),
+            "Guardian": export.kept(who["kin"], persons["age"] < 18),
             "Case Worker": who["officer"],
             "Date of Entry": export.dates(registered, day),
-            "Date of First Contact": export.dates(registered - pd.to_timedelta(rng.integers(0, 30, size), unit="D"), day),
-            "Gender": persons["gender"].map(GENDERS).fillna("Non-binary").to_numpy(object),
-            "Age at First Contact": export.numbers(persons["age"].to_numpy(), persons["age_known"].to_numpy()),
-            "Age When Exploitation Began": export.numbers(began_at, persons["start_known"].to_numpy()),
-            "Country of Origin": export.country_cells(home, CASES.countries),
+            "Date of First Contact": export.dates(export.shifted(rng, registered, -30), day),
+            "Gender": export.words(persons["gender"], GENDERS, "Non-binary"),
+            "Age at First Contact": export.numbers(persons["age"], persons["age_known"]),
+            "Age When Exploitation Began": export.numbers(persons["age_at_start"], persons["start_known"]),
+            "Country of Origin": export.country_cells(rng, home, CASES.countries),
             "Province of Origin": export.pick(rng, PROVINCES, size),
             "Ethnicity": export.kept(export.pick(rng, ["Group A", "Group B", "Group C"], size), rng.random(size) < 0.2),
-            "Recruitment Country": export.country_cells(export.kept(home, rng.random(size) < 0.6), CASES.countries),
-            "Destination Country": export.country_cells(place, CASES.countries),
+            "Recruitment Country": export.country_cells(rng, export.kept(home, rng.random(size) < 0.6), CASES.countries),
+            "Destination Country": export.country_cells(rng, place, CASES.countries),
             "Exploitation Start": export.kept(export.dates(persons["began"], day), lasts),
             "Exploitation End": export.kept(export.dates(persons["ended"], day), lasts),
             "Rescue Location": export.kept(who["address"], rng.random(size) < 0.2),
             "Services Given": export.kept(export.pick(rng, SERVICES, size), rng.random(size) < 0.6),
             "Case Narrative": who["note"],
-            "Modified": export.dates(registered + pd.to_timedelta(rng.integers(0, 300, size), unit="D"), day),
+            "Modified": export.dates(export.shifted(rng, registered, 300), day),
         },
     )
 
@@ -75,9 +75,9 @@ def register(rng: np.random.Generator, consents: pd.DataFrame) -> pd.DataFrame:
     """The consent register of ``consents`` (str columns NGO Code, Client ID and Consent to CTDC; a blank client is the NGO)."""
     size = len(consents)
     who = identities(rng, size)
-    asked = pd.Series(np.datetime64("2019-01-01") + rng.integers(0, 700, size))
+    asked = np.datetime64("2019-01-01") + rng.integers(0, 700, size)
     columns = {
         "Consent Date": export.dates(asked, CONSENTS.date_formats[0]),
-        "Signed By": (who["given"] + " " + who["family"]).to_numpy(object),
+        "Signed By": who["given"] + " " + who["family"],
     }
-    return consents.assign(**columns)[[field.name for field in CONSENTS.fields]]
+    return consents.assign(**columns).loc[:, [field.name for field in CONSENTS.fields]]

@@ -1,129 +1,148 @@
 """What goes wrong in real exports, planted on purpose and counted, so that a run can be checked against what was put in.
 
-Each defect sits in a row of its own, in a row that would otherwise be accepted: the counts are exact, not estimates. Oddities are
-text a reader must cope with; they change no outcome and may sit anywhere.
+Each defect sits in a row of its own that would otherwise be accepted and is named by the one rule that must find it, so the
+counts are exact, not estimates. Oddities are text that a reader must cope with; they change no outcome.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ctdc_pipeline.partners.layout import Field, Layout
-from ctdc_pipeline.samples.identities import FORMULA_NOTES
+from ctdc_pipeline.partners.layout import Field, Role, Source
+from ctdc_pipeline.samples.identities import FORMULAS
 
 Rows = NDArray[np.intp]
+Mask = NDArray[np.bool_]
 
-# Rows among each 1,000 (at least one row of each kind, while half of the rows stay sound).
+# Rows among each 1,000; at least one of each kind, as long as half of the rows stay sound.
 DEFECTS = {
-    "unknown code": 2.0,
-    "impossible date": 1.0,
-    "registered before 2002": 0.5,
-    "registered in the future": 0.5,
-    "age out of range": 1.5,
-    "unknown country": 2.0,
-    "blank where a value is due": 1.0,
-    "row sent twice": 1.5,
-    "case number used twice": 1.0,
+    "unknown-code": 2.0,
+    "unknown-country": 2.0,
+    "missing-value": 1.0,
+    "impossible-date": 1.0,
+    "registered-too-early": 0.5,
+    "registered-in-the-future": 0.5,
+    "age-out-of-range": 1.5,
+    "not-a-whole-number": 1.0,
+    "duration-out-of-range": 0.5,
+    "conflicting-values": 0.5,
+    "formula-text": 1.0,
 }
+SENT_TWICE, CASE_AGAIN = 1.5, 1.0
 ODDITY = 5.0
-UNKNOWN_COUNTRY = {"iom": "QQ", "iso2": "QQ", "iso3": "QQQ", "name": "Atlantis"}
+BEFORE_ALL, AFTER_ALL = date(1997, 5, 14), date(2199, 5, 14)
+NO_COUNTRY = {"iom": "QQ", "iso2": "QQ", "iso3": "QQQ", "name": "Atlantis"}
 
 
 class Planting:
-    """Plants into ``table`` (str cells in the columns of ``layout``), in place, and counts what it planted by kind."""
+    """Plants into ``table``, an export of ``source`` as str cells, and counts in ``planted`` the rows by rule or oddity."""
 
-    def __init__(self, rng: np.random.Generator, layout: Layout, table: pd.DataFrame) -> None:
-        self.rng, self.layout, self.table = rng, layout, table
+    def __init__(self, rng: np.random.Generator, source: Source, table: pd.DataFrame) -> None:
+        self.rng, self.source, self.table = rng, source, table
         self.planted: Counter[str] = Counter()
         self._sound = np.ones(len(table), dtype=bool)
 
-    def spend(self, rows: Rows | NDArray[np.bool_]) -> None:
-        """Keep defects out of these rows: something else decides their outcome."""
+    def already(self, rule: str, rows: Mask) -> None:
+        """Count rows that the rule finds as they are, and keep defects out of them."""
+        self.planted[rule] += int(rows.sum())
         self._sound[rows] = False
 
-    def take(self, kind: str, per_mille: float, where: NDArray[np.bool_] | None = None) -> Rows:
-        """Choose sound rows (of those where ``where`` holds) for one kind, count them under it and spend them."""
+    def take(self, rule: str, per_mille: float, where: Mask | None = None) -> Rows:
+        """Choose sound rows (of those ``where`` holds), count them under ``rule`` and keep other defects out of them."""
         sound = np.flatnonzero(self._sound if where is None else self._sound & where)
-        wanted = max(1, round(len(self._sound) * per_mille / 1000))
-        if 2 * self._sound.sum() < len(self._sound):
-            wanted = 0
-        rows = np.sort(self.rng.permutation(sound)[:wanted])
-        self.spend(rows)
-        self.planted[kind] += len(rows)
+        enough = 2 * int(self._sound.sum()) > len(self._sound)
+        rows = np.sort(self.rng.permutation(sound)[: max(1, round(len(self._sound) * per_mille / 1000)) if enough else 0])
+        self._sound[rows] = False
+        self.planted[rule] += len(rows)
         return rows
 
-    def mark(self, kind: str, per_mille: float, column: str, value: str) -> Rows:
-        """Write ``value`` into ``column`` of some sound rows."""
-        rows = self.take(kind, per_mille)
-        self._write(column, rows, lambda _: value)
-        return rows
+    def mark(self, rule: str, per_mille: float, fields: Sequence[Field], value: str, where: Mask | None = None) -> None:
+        """Write ``value`` into one of ``fields`` of some sound rows."""
+        rows = self.take(rule, per_mille, where)
+        for field, part in zip(fields, np.array_split(rows, len(fields)), strict=True):
+            self._write(field.name, part, lambda _: value)
 
     def defects(self, *, registered_again: date) -> None:
-        """Plant every kind of ``DEFECTS``; a case number used twice comes with that day of registration."""
-        layout, day = self.layout, self.layout.date_formats[0]
-        registered, age = layout.having("registered")[0].name, layout.having("age")[0].name
-        coded = [field for field in layout.fields if field.codes and field.role in ("gender", "flags", "majority")]
-        filled = [field for field in layout.fields if field.filled and field.role in ("status", "registered")]
-        bad = {
-            "unknown code": (coded, "X9"),
-            "impossible date": ([layout.having("registered")[0]], _no_such_day(day)),
-            "registered before 2002": ([layout.having("registered")[0]], date(1997, 5, 14).strftime(day)),
-            "registered in the future": ([layout.having("registered")[0]], date(2199, 5, 14).strftime(day)),
-            "unknown country": (layout.having("citizenship")[:1], UNKNOWN_COUNTRY[layout.countries]),
-            "blank where a value is due": (filled, ""),
-        }
-        for kind, (fields, value) in bad.items():
-            self._spread(kind, fields, lambda _, value=value: value)
-        for column, value in ((age, "-2"), (age, "141")):
-            self.mark("age out of range", DEFECTS["age out of range"] / 2, column, value)
-        self._again("row sent twice")
-        again = self._again("case number used twice")
-        self._write(registered, again, lambda _: registered_again.strftime(day))
+        """Plant every kind of ``DEFECTS`` and cases that come twice: copied, or entered again with that day of registration."""
+        fields, day = self.source.cases.fields, self.source.cases.date_formats[0]
+        registered, age, months = (self._having(role) for role in ("registered", "age", "months"))
+        free = [field for field in fields if field.identifying and field.type == "text"]
+        due = [field for field in fields if field.filled and field.role in ("status", "registered")]
+        values: list[tuple[str, Sequence[Field], str, Mask | None]] = [
+            ("unknown-code", [f for f in fields if f.codes and f.role in ("gender", "flags", "majority")], "X9", None),
+            ("unknown-country", self._having("citizenship")[:1], NO_COUNTRY[self.source.cases.countries], None),
+            ("missing-value", due, "", None),
+            ("impossible-date", registered, _thirtieth_of_february(day), None),
+            ("registered-too-early", registered, BEFORE_ALL.strftime(day), None),
+            ("registered-in-the-future", registered, AFTER_ALL.strftime(day), None),
+            ("age-out-of-range", age, "141", self._blank("birth")),
+            ("not-a-whole-number", age, "about 20", None),
+            ("duration-out-of-range", months, "-5", ~self._blank("months")),
+            ("formula-text", free, FORMULAS[0], None),
+        ]
+        if stated := self._having("age_at_exploitation"):
+            values.append(("conflicting-values", stated, "119", ~self._blank("age")))
+        for field in self._having("majority"):
+            adult = next(code.code for code in field.codes if code.means == ("Adult",))
+            minor = np.isin(self.table[age[0].name].to_numpy(str), [str(years) for years in range(18)])
+            values.append(("conflicting-values", [field], adult, minor))
+        for rule, targets, value, where in values:
+            if targets:
+                # Where only recent reports may enter, one from before the codebook's first year is left out for that.
+                found_by = "reported-too-early" if rule == "registered-too-early" and self.source.reported_from else rule
+                self.mark(found_by, DEFECTS[rule], targets, value, where)
+        self._again(SENT_TWICE)
+        undated = self._blank("birth") & self._blank("exploited_from")  # no other date to contradict the new one
+        again = self._again(CASE_AGAIN, undated)
+        self._write(registered[0].name, again, lambda _: registered_again.strftime(day))
 
     def oddities(self) -> None:
-        """Plant text that looks odd and changes nothing: spaces around codes, other case, formula text in free text."""
-        size = len(self.table)
-        coded = [field.name for field in self.layout.fields if field.codes and field.role in ("gender", "flags", "status")]
-        free = [field.name for field in self.layout.fields if field.identifying]
+        """Plant text that looks odd and changes nothing: spaces and case of codes, words for a blank, near-formulas."""
+        fields = self.source.cases.fields
+        coded = [field.name for field in fields if field.codes and field.role in ("gender", "flags", "status")]
+        told = [field.name for field in fields if field.role in ("age", "citizenship", "exploitation_country", "months")]
+        free = [field.name for field in fields if field.identifying and field.type == "text"]
+        blank = (self.source.cases.blanks or ("",))[0]
         odd: dict[str, tuple[list[str], Callable[[str], str]]] = {
-            "trailing space": (coded, lambda cell: cell + "  "),
+            "trailing space": (coded, lambda cell: cell and cell + "  "),
             "other case": (coded, str.swapcase),
-            "formula text": (free, lambda _: FORMULA_NOTES[0]),
+            "word for a blank": (told, lambda cell: cell or blank),
+            "looks like a formula": (free, lambda cell: cell and "- " + cell),
         }
         for kind, (columns, change) in odd.items():
-            rows = self.rng.permutation(size)[: max(1, round(size * ODDITY / 1000))]
-            for row, column in zip(rows, self.rng.integers(0, len(columns), len(rows)), strict=True):
-                cell = self.table.at[row, columns[column]]
-                if cell:
-                    self.table.at[row, columns[column]] = change(cell)
-                    self.planted[kind] += 1
+            for column in self.rng.permutation(columns)[:3]:
+                where = np.array([change(cell) != cell for cell in self.table[column].tolist()])
+                self._write(str(column), self.take(kind, ODDITY / 3, where), change)
 
-    def _spread(self, kind: str, fields: list[Field] | tuple[Field, ...], change: Callable[[str], str]) -> None:
-        rows = self.take(kind, DEFECTS[kind])
-        for field, part in zip(fields, np.array_split(rows, len(fields)), strict=True):
-            self._write(field.name, part, change)
+    def _having(self, role: Role) -> tuple[Field, ...]:
+        return self.source.cases.having(role)
+
+    def _blank(self, role: Role) -> Mask:
+        """Rows in which every field of that role is blank."""
+        names = [field.name for field in self._having(role)]
+        return np.all(self.table[names].to_numpy(str) == "", axis=1)
 
     def _write(self, column: str, rows: Rows, change: Callable[[str], str]) -> None:
-        at = self.table.columns.get_loc(column)
-        self.table.iloc[rows, at] = [change(cell) for cell in self.table.iloc[rows, at]]
+        cells = self.table[column].to_numpy(object).copy()
+        cells[rows] = [change(cell) for cell in cells[rows]]
+        self.table[column] = cells
 
-    def _again(self, kind: str) -> Rows:
-        """Append a copy of some sound rows; the positions of the copies."""
-        rows = self.take(kind, DEFECTS[kind])
+    def _again(self, per_mille: float, where: Mask | None = None) -> Rows:
+        """Append copies of some sound rows; the positions of the copies. Of each two rows one is left out."""
+        rows = self.take("duplicate-case", per_mille, where)
         copies = np.arange(len(self.table), len(self.table) + len(rows))
         self.table = pd.concat([self.table, self.table.iloc[rows]], ignore_index=True)
         self._sound = np.concatenate([self._sound, np.zeros(len(rows), dtype=bool)])
         return copies
 
 
-def _no_such_day(date_format: str) -> str:
-    """The 30th of February in a date format."""
+def _thirtieth_of_february(date_format: str) -> str:
     for directive, text in (("%d", "30"), ("%b", "Feb"), ("%m", "02"), ("%Y", "2016")):
         date_format = date_format.replace(directive, text)
     return date_format

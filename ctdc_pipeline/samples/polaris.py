@@ -8,27 +8,29 @@ import pandas as pd
 from ctdc_pipeline.partners.polaris import CASES, OPT_OUTS
 from ctdc_pipeline.samples import export
 from ctdc_pipeline.samples.identities import identities
+from ctdc_pipeline.samples.population import Persons
 
 FILE = "polaris_cases_2021Q1.csv"
 OPT_OUT_FILE = "polaris_opt_outs_2021Q1.csv"
 GENDERS = {"Female": "Female", "Male": "Male"}
+THIRD_PARTIES = ("Family", "Community", "Provider", "Police")
 STATES = ("California", "Texas", "Florida", "New York", "Ohio", "Georgia", "Michigan", "Nevada")
 LANGUAGES = ("English", "English", "Spanish", "Tagalog", "Mandarin", "French")
 
 
-def rows(rng: np.random.Generator, persons: pd.DataFrame) -> pd.DataFrame:
+def rows(rng: np.random.Generator, persons: Persons) -> pd.DataFrame:
     """One row a person, as str cells in the columns of the layout."""
-    size = len(persons)
+    size = len(persons["age"])
     who, reporter = identities(rng, size), identities(rng, size)
-    day, minute = CASES.date_formats
-    home, place = persons["citizenship"].to_numpy(object), persons["country"].to_numpy(object)
+    day, _ = CASES.date_formats
+    home, place = persons["citizenship"], persons["country"]
     third_party = rng.random(size) < 0.7
     hour = export.pick(rng, [f" {hour:02}:{minute:02}" for hour in range(24) for minute in range(0, 60, 5)], size)
     told_hour = rng.random(size) < 0.5
     second = export.kept(export.pick(rng, ["MX", "US", "CA", "PH", "GT"], size), (home != "") & (rng.random(size) < 0.04))
     third = export.kept(export.pick(rng, ["ES", "GB", "DE"], size), (second != "") & (rng.random(size) < 0.1))
-    minor = (persons["began"] - persons["born"]).dt.days.to_numpy() < 18 * 365.25
-    known = persons["age_known"].to_numpy()
+    minor = persons["age_at_start"] < 18
+    known = persons["age_known"]
     in_usa = place == "US"
     # A report may be about several victims: the case number repeats, the victims are counted from 1.
     starts = rng.random(size) < 0.8
@@ -43,35 +45,35 @@ def rows(rng: np.random.Generator, persons: pd.DataFrame) -> pd.DataFrame:
         {
             "Case_ID": export.serial("C", case, 7),
             "Victim_ID": export.serial("V", victim, 2),
-            "Situation_Status": np.where(rng.random(size) < 0.6, "High", "Moderate").astype(object),
-            "Program": np.where(rng.random(size) < 0.9, "NHTH", "BEFREE").astype(object),
+            "Situation_Status": export.either(rng, 0.6, "High", "Moderate", size),
+            "Program": export.either(rng, 0.9, "NHTH", "BEFREE", size),
             "Report_Date": export.dates(persons["registered"], day) + export.kept(hour, told_hour),
-            "Reporter_Type": np.where(third_party, export.pick(rng, ["Family", "Community", "Provider", "Police"], size), "Victim"),
+            "Reporter_Type": np.where(third_party, export.pick(rng, THIRD_PARTIES, size), "Victim"),
             "Reporter_Name": export.kept(reporter["given"] + " " + reporter["family"], third_party),
             "Reporter_Phone": export.kept(reporter["phone"], third_party),
             "Reporter_Email": export.kept(reporter["email"], third_party & (rng.random(size) < 0.3)),
             "Victim_First_Name": who["given"],
             "Victim_Last_Name": export.kept(who["family"], rng.random(size) < 0.6),
-            "Victim_Alias": export.kept(reporter["given"].str.lower(), rng.random(size) < 0.1),
+            "Victim_Alias": export.kept(reporter["given"], rng.random(size) < 0.1),
             "Victim_Phone": export.kept(who["phone"], rng.random(size) < 0.4),
             "Victim_Address": export.kept(who["address"], rng.random(size) < 0.3),
             "Victim_Passport": export.kept(who["passport"], rng.random(size) < 0.05),
-            "Social_Media_Handle": export.kept(who["email"].str.split("@").str[0], rng.random(size) < 0.1),
+            "Social_Media_Handle": export.kept(who["given"] + "_" + who["passport"], rng.random(size) < 0.1),
             "Advocate_Name": who["officer"],
             "Call_Narrative": who["note"],
-            "Victim_Gender": persons["gender"].map(GENDERS).fillna("Gender Minority").to_numpy(object),
-            "Victim_Age_At_Report": export.numbers(persons["age"].to_numpy(), known),
-            "Minor_At_Start": export.kept(np.where(minor, "Minor", "Adult").astype(object), persons["start_known"].to_numpy()),
-            "Citizenship_1": export.country_cells(home, CASES.countries),
-            "Citizenship_2": export.country_cells(second, CASES.countries),
-            "Citizenship_3": export.country_cells(third, CASES.countries),
+            "Victim_Gender": export.words(persons["gender"], GENDERS, "Gender Minority"),
+            "Victim_Age_At_Report": export.numbers(persons["age"], known),
+            "Minor_At_Start": export.kept(np.where(minor, "Minor", "Adult"), persons["start_known"]),
+            "Citizenship_1": export.country_cells(rng, home, CASES.countries),
+            "Citizenship_2": export.country_cells(rng, second, CASES.countries),
+            "Citizenship_3": export.country_cells(rng, third, CASES.countries),
             "Immigration_Status": export.kept(export.pick(rng, ["Citizen", "Visa", "Undocumented"], size), home != ""),
             "Primary_Language": export.pick(rng, LANGUAGES, size),
-            "Trafficking_Country": export.country_cells(place, CASES.countries),
+            "Trafficking_Country": export.country_cells(rng, place, CASES.countries),
             "Trafficking_State": export.kept(export.pick(rng, STATES, size), in_usa),
             "Trafficking_City": export.kept(export.pick(rng, ["Sampleville", "Fictionburg", "Nowhere"], size), in_usa),
-            "Duration_Months": export.numbers(persons["months"].to_numpy(), persons["months_known"].to_numpy()),
-            "Last_Modified": export.dates(persons["registered"] + pd.to_timedelta(rng.integers(0, 90, size), unit="D"), day),
+            "Duration_Months": export.numbers(persons["months"], persons["months_known"]),
+            "Last_Modified": export.dates(export.shifted(rng, persons["registered"], 90), day),
         },
     )
 
@@ -80,11 +82,11 @@ def opt_outs(rng: np.random.Generator, listed: pd.DataFrame) -> pd.DataFrame:
     """The opt-out list for ``listed`` (str columns Case_ID and Victim_ID; a blank victim stands for the whole case)."""
     size = len(listed)
     who = identities(rng, size)
-    asked = pd.Series(np.datetime64("2020-01-01") + rng.integers(0, 400, size))
+    asked = np.datetime64("2020-01-01") + rng.integers(0, 400, size)
     columns = {
         "Case_ID": listed["Case_ID"].to_numpy(object),
         "Victim_ID": listed["Victim_ID"].to_numpy(object),
         "Requested_On": export.dates(asked, OPT_OUTS.date_formats[0]),
-        "Requested_By": (who["given"] + " " + who["family"]).to_numpy(object),
+        "Requested_By": who["given"] + " " + who["family"],
     }
     return pd.DataFrame(columns, dtype=object)

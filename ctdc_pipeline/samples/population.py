@@ -7,16 +7,18 @@ down (one module per source beside this one), and anything that goes wrong while
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
+
+Persons = dict[str, NDArray[Any]]
+"""Invented persons: one array a trait, one entry a person."""
 
 GENDERS = ("Female", "Male", "TransFemale", "TransMale", "NonConforming")
 SEXES = ("Female", "Male")
-PURPOSES = ("none", "sexual", "labour", "both", "other")
 WITHOUT_TAIL = "philippines"
 
 
@@ -29,30 +31,36 @@ def draw(rng: np.random.Generator, weights: NDArray[np.float64], rows: NDArray[n
 
 def figures() -> dict[str, Any]:
     """The published and modelled figures, as read from figures.toml."""
-    return tomllib.loads(files(__package__).joinpath("figures.toml").read_text("utf-8"))
+    return tomllib.loads((files("ctdc_pipeline") / "samples").joinpath("figures.toml").read_text("utf-8"))
 
 
-def population(rng: np.random.Generator, *, victims: int) -> pd.DataFrame:
-    """``victims`` invented persons, one row each, in no particular order but always the same for the same generator state.
+def population(rng: np.random.Generator, *, victims: int) -> Persons:
+    """``victims`` invented persons, in no particular order but always the same for the same state of ``rng``.
 
-    Columns: stream, source, citizenship and country as str (ISO 3166-1 alpha-2, or XK and TB; "" unknown); gender (one of
-    ``GENDERS``); registered, born, began and ended (dates; the last two of the exploitation); age in completed years at
-    registration; months of exploitation (int); age_known, start_known, months_known (bool); and one bool column for each
-    purpose, sector, kind of sexual exploitation, means of control and relation of the recruiter, by its codebook name.
+    Traits: stream, source, citizenship and country (ISO 3166-1 alpha-2, or XK and TB; "" unknown) and gender (one of ``GENDERS``)
+    as str; registered, born, began and ended (days; the last two of the exploitation); age in completed years at registration;
+    months of exploitation; age_known, start_known, months_known (bool); and for each purpose, sector, kind of sexual
+    exploitation, means of control and relation of the recruiter a bool array by its codebook name.
     """
     known = figures()
-    persons = _streams(rng, known["streams"], victims)
+    persons: Persons = {}
+    _streams(rng, known["streams"], persons, victims)
     _places(rng, known, persons)
     _genders(rng, known["female"], persons)
-    _ages(rng, known["ages"], persons)
+    _ages(rng, known, persons)
     _durations(rng, known, persons)
     _purposes(rng, known, persons)
     _means(rng, known, persons)
     _recruiters(rng, known, persons)
-    return persons.iloc[rng.permutation(victims)].reset_index(drop=True)
+    return chosen(persons, rng.permutation(victims))
 
 
-def _streams(rng: np.random.Generator, streams: dict[str, Any], victims: int) -> pd.DataFrame:
+def chosen(persons: Persons, which: NDArray[Any]) -> Persons:
+    """The persons at these positions, or where this mask holds."""
+    return {trait: values[which] for trait, values in persons.items()}
+
+
+def _streams(rng: np.random.Generator, streams: dict[str, Any], persons: Persons, victims: int) -> None:
     ends = np.floor(np.cumsum([figure["share"] for figure in streams.values()]) * victims + 0.5).astype(int)
     stream = np.repeat(np.arange(len(streams)), np.diff(ends, prepend=0))
     years = sorted({int(year) for figure in streams.values() for year in figure["years"]})
@@ -60,148 +68,144 @@ def _streams(rng: np.random.Generator, streams: dict[str, Any], victims: int) ->
     year = np.array(years)[draw(rng, weights, stream)]
     # Whole months of a complete year, the first quarter of the last: the release in progress ends there. Days up to the 28th,
     # so that every date has an anniversary in every year.
-    month = rng.integers(0, np.where(year == years[-1], 3, 12))
-    day = rng.integers(0, 28, len(year))
-    names = np.array(list(streams))
-    sources = np.array([figure["source"] for figure in streams.values()])
-    registered = _month(year, month) + day
-    return pd.DataFrame({"stream": names[stream], "source": sources[stream], "registered": registered})
+    month = (year - 1970) * 12 + rng.integers(0, np.where(year == years[-1], 3, 12))
+    persons["stream"] = np.array(list(streams), dtype=object)[stream]
+    persons["source"] = np.array([figure["source"] for figure in streams.values()], dtype=object)[stream]
+    persons["registered"] = month.astype("datetime64[M]").astype("datetime64[D]") + rng.integers(0, 28, victims)
 
 
-def _month(year: NDArray[Any], month: NDArray[Any]) -> NDArray[np.datetime64]:
-    return ((year - 1970) * 12 + month).astype("datetime64[M]").astype("datetime64[D]")
+def _by_stream(known: dict[str, Any], persons: Persons, figure: str) -> NDArray[np.float64]:
+    """Each person's value of a figure of the streams."""
+    return lookup({name: stream[figure] for name, stream in known["streams"].items()}, persons["stream"])
 
 
-def _places(rng: np.random.Generator, known: dict[str, Any], persons: pd.DataFrame) -> None:
-    citizenship = np.empty(len(persons), dtype=object)
-    country = np.empty(len(persons), dtype=object)
+def lookup(table: Mapping[str, float], keys: NDArray[np.object_], default: float = 0.0) -> NDArray[np.float64]:
+    """The number a table gives for each key."""
+    unique, where = np.unique(keys.astype(str), return_inverse=True)
+    return np.array([table.get(key, default) for key in unique.tolist()], dtype=float)[where]
+
+
+def _places(rng: np.random.Generator, known: dict[str, Any], persons: Persons) -> None:
+    size = len(persons["stream"])
+    home, away = np.full(size, "", dtype=object), np.full(size, "", dtype=object)
     rare = np.array(known["tail"]["countries"], dtype=object)
-    for stream, figure in known["streams"].items():
+    for stream, pairs in known["corridors"].items():
         at = np.flatnonzero(persons["stream"] == stream)
-        pairs = known["corridors"][stream]
-        chosen = draw(rng, np.array([[pair[2] for pair in pairs]], dtype=float), np.zeros(len(at), dtype=np.intp))
-        home = np.array([pair[0] for pair in pairs], dtype=object)[chosen]
-        away = np.array([pair[1] for pair in pairs], dtype=object)[chosen]
-        if stream != WITHOUT_TAIL:
-            tail = rng.random(len(at)) < known["tail"]["share"]
-            home[tail] = rng.choice(rare, tail.sum())
-            stays = rng.random(len(at)) < 0.5
-            away[tail & stays] = home[tail & stays]
-            moves = tail & ~stays & (stream != "hotline")  # a rare citizen the hotline hears of is in the United States
-            away[moves] = rng.choice(rare, moves.sum())
-        home[rng.random(len(at)) < figure["citizenship_missing"]] = ""
-        away[rng.random(len(at)) < figure["country_missing"]] = ""
-        citizenship[at], country[at] = home, away
-    persons["citizenship"], persons["country"] = citizenship, country
+        pair = draw(rng, np.array([[pair[2] for pair in pairs]], dtype=float), np.zeros(len(at), dtype=np.intp))
+        home[at] = np.array([pair[0] for pair in pairs], dtype=object)[pair]
+        away[at] = np.array([pair[1] for pair in pairs], dtype=object)[pair]
+    tail = (persons["stream"] != WITHOUT_TAIL) & (rng.random(size) < known["tail"]["share"])
+    home[tail] = rng.choice(rare, tail.sum())
+    stays = tail & (rng.random(size) < 0.5)
+    moves = tail & ~stays & (persons["stream"] != "hotline")  # whom the hotline hears of is mostly in the United States
+    away[stays] = home[stays]
+    away[moves] = rng.choice(rare, moves.sum())
+    home[rng.random(size) < _by_stream(known, persons, "citizenship_missing")] = ""
+    away[rng.random(size) < _by_stream(known, persons, "country_missing")] = ""
+    persons["citizenship"], persons["country"] = home, away
 
 
-def _genders(rng: np.random.Generator, female: dict[str, Any], persons: pd.DataFrame) -> None:
-    share = persons["citizenship"].map(female["by_citizenship"]).fillna(female["default"])
-    share = persons["stream"].map(female["by_stream"]).fillna(share).to_numpy(float)
-    gender = np.where(rng.random(len(persons)) * 1000 < share, *SEXES).astype(object)
-    late = persons["registered"].dt.year.to_numpy() >= female["transgender_from_year"]
-    other = late & (rng.random(len(persons)) * 1000 < female["transgender"])
+def _genders(rng: np.random.Generator, female: dict[str, Any], persons: Persons) -> None:
+    size = len(persons["stream"])
+    share = lookup(female["by_citizenship"], persons["citizenship"], female["default"])
+    of_stream = lookup(female["by_stream"], persons["stream"])
+    share = np.where(of_stream > 0, of_stream, share)
+    gender = np.where(rng.random(size) * 1000 < share, *SEXES).astype(object)
+    late = persons["registered"] >= np.datetime64(f"{female['transgender_from_year']}-01-01")
+    other = late & (rng.random(size) * 1000 < female["transgender"])
     gender[other] = rng.choice(np.array(GENDERS[2:], dtype=object), other.sum())
     persons["gender"] = gender
 
 
-def _sex(persons: pd.DataFrame) -> NDArray[np.intp]:
+def _sex(persons: Persons) -> NDArray[np.intp]:
     """Which column of the published tables by gender a person is drawn from: 1 for Male, else 0."""
-    return persons["gender"].isin(["Male", "TransMale"]).to_numpy().astype(np.intp)
+    return np.isin(persons["gender"].astype(str), ["Male", "TransMale"]).astype(np.intp)
 
 
-def _ages(rng: np.random.Generator, ages: dict[str, Any], persons: pd.DataFrame) -> None:
+def _ages(rng: np.random.Generator, known: dict[str, Any], persons: Persons) -> None:
+    ages, size = known["ages"], len(persons["stream"])
     by_sex = np.array([ages["by_gender"][sex] for sex in SEXES], dtype=float)
     overall = by_sex.sum(axis=0) / by_sex.sum()
-    groups = list(ages["by_citizenship"])
+    groups = ages["by_citizenship"]
     # One added to each count: a band that k-anonymity emptied is rare, not impossible.
-    lifts = [(np.array(ages["by_citizenship"][group]) + 1) / overall for group in groups] + [np.ones(len(overall))]
+    lifts = [(np.array(counts) + 1) / overall for counts in groups.values()] + [np.ones(len(overall))]
     weights = np.concatenate([by_sex * lift for lift in lifts])
-    group = persons["citizenship"].map({name: i for i, name in enumerate(groups)}).fillna(len(groups)).to_numpy(int)
+    group = lookup({name: i for i, name in enumerate(groups)}, persons["citizenship"], len(groups)).astype(np.intp)
     band = np.array(ages["bands"])[draw(rng, weights, group * 2 + _sex(persons))]
     age = rng.integers(band[:, 0], band[:, 1] + 1)
-    missing = persons["stream"].map({name: figure["age_missing"] for name, figure in figures()["streams"].items()})
-    registered = persons["registered"].to_numpy().astype("datetime64[D]")
-    months = registered.astype("datetime64[M]")
-    birthday = (months - 12 * age).astype("datetime64[D]") + (registered - months.astype("datetime64[D]"))
+    month = persons["registered"].astype("datetime64[M]")
+    birthday = (month - 12 * age).astype("datetime64[D]") + (persons["registered"] - month.astype("datetime64[D]"))
     persons["age"] = age
-    persons["born"] = birthday - rng.integers(0, 360, len(age))
-    persons["age_known"] = rng.random(len(age)) >= missing.to_numpy(float)
+    persons["born"] = birthday - rng.integers(0, 360, size)
+    persons["age_known"] = rng.random(size) >= _by_stream(known, persons, "age_missing")
 
 
-def _durations(rng: np.random.Generator, known: dict[str, Any], persons: pd.DataFrame) -> None:
-    size = len(persons)
+def _durations(rng: np.random.Generator, known: dict[str, Any], persons: Persons) -> None:
+    size, age = len(persons["stream"]), persons["age"]
     months = np.exp(rng.normal(np.log(known["months"]["median"]), known["months"]["sigma"], size))
-    months = np.minimum(np.ceil(months), np.maximum(1, persons["age"].to_numpy() * 12 - 6)).astype(int)
-    ended = persons["registered"].to_numpy().astype("datetime64[D]") - rng.integers(1, 120, size)
-    ended = np.maximum(ended, persons["born"].to_numpy().astype("datetime64[D]") + 1)
-    began = np.maximum(ended - (months * 30.44).astype(int), persons["born"].to_numpy().astype("datetime64[D]"))
-    recorded = {name: figure["months_recorded"] for name, figure in known["streams"].items()}
-    start = np.where(persons["age"] < 18, known["start_known"]["minor"], known["start_known"]["adult"])
+    months = np.minimum(np.ceil(months), np.maximum(1, age * 12 - 6)).astype(int)
+    ended = np.maximum(persons["registered"] - rng.integers(1, 120, size), persons["born"])
+    began = np.maximum(ended - (months * 30.44).astype(int), persons["born"])
+    start = np.where(age < 18, known["start_known"]["minor"], known["start_known"]["adult"])
     persons["months"], persons["began"], persons["ended"] = months, began, ended
-    persons["months_known"] = rng.random(size) < persons["stream"].map(recorded).to_numpy(float)
-    persons["start_known"] = persons["age_known"].to_numpy() & (rng.random(size) < start)
+    persons["age_at_start"] = ((began - persons["born"]).astype(int) // 365.25).astype(int)
+    persons["months_known"] = rng.random(size) < _by_stream(known, persons, "months_recorded")
+    persons["start_known"] = persons["age_known"] & (rng.random(size) < start)
 
 
-def _purposes(rng: np.random.Generator, known: dict[str, Any], persons: pd.DataFrame) -> None:
-    purpose, sex, size = np.empty(len(persons), dtype=np.intp), _sex(persons), len(persons)
-    tables = {"legacy": "iom", "mimosa": "iom"}
+def _purposes(rng: np.random.Generator, known: dict[str, Any], persons: Persons) -> None:
+    size, sex = len(persons["stream"]), _sex(persons)
+    purpose = np.empty(size, dtype=np.intp)
     for stream in known["streams"]:
-        table = known["purposes"][tables.get(stream, stream)]
+        table = known["purposes"][{"legacy": "iom", "mimosa": "iom"}.get(stream, stream)]
         at = np.flatnonzero(persons["stream"] == stream)
         weights = np.array([table[group][name] for group in table for name in SEXES], dtype=float)
-        group = persons["citizenship"].iloc[at].map({name: i for i, name in enumerate(table)})
-        default = list(table).index("default")
-        purpose[at] = draw(rng, weights, group.fillna(default).to_numpy(int) * 2 + sex[at])
+        groups = {group: i for i, group in enumerate(table)}
+        group = lookup(groups, persons["citizenship"][at], groups["default"]).astype(np.intp)
+        purpose[at] = draw(rng, weights, group * 2 + sex[at])
     labour, sexual = np.isin(purpose, (2, 3)), np.isin(purpose, (1, 3))
     persons["isForcedLabour"], persons["isSexualExploit"] = labour, sexual
 
     zeros = np.zeros(size, dtype=np.intp)
     others = known["others"]
     kind = draw(rng, np.array([list(others.values())], dtype=float), zeros)
-    for i, name in enumerate(others):
-        persons[name] = (purpose == 4) & (kind == i)
+    persons.update({name: (purpose == 4) & (kind == i) for i, name in enumerate(others)})
 
     sectors = known["sectors"]
     weights = np.array([[figure["records"] * figure[name] for figure in sectors.values()] for name in SEXES])
-    kind = draw(rng, weights, sex)
+    kind, also = draw(rng, weights, sex), draw(rng, weights, sex)
     second = rng.random(size) < 0.03  # a few work in two sectors
-    also = draw(rng, weights, sex)
-    for i, name in enumerate(sectors):
-        if name != "none":
-            persons[name] = labour & ((kind == i) | (second & (also == i)))
+    sector = {name: labour & ((kind == i) | (second & (also == i))) for i, name in enumerate(sectors)}
+    persons.update({name: holds for name, holds in sector.items() if name != "none"})
 
     kinds = known["sexual"]
     kind = draw(rng, np.array([list(kinds.values())], dtype=float), zeros)
-    for i, name in enumerate(kinds):
-        if name != "none":
-            persons[name] = sexual & (kind == i)
+    persons.update({name: sexual & (kind == i) for i, name in enumerate(kinds) if name != "none"})
 
 
-def _means(rng: np.random.Generator, known: dict[str, Any], persons: pd.DataFrame) -> None:
+def _means(rng: np.random.Generator, known: dict[str, Any], persons: Persons) -> None:
+    size = len(persons["stream"])
     figures_of = {name: figure for name, figure in known["means"].items() if name != "specified"}
-    recorded = persons["stream"].map({name: figure["means_recorded"] for name, figure in known["streams"].items()})
-    noted = rng.random(len(persons)) < recorded.to_numpy(float)
+    noted = rng.random(size) < _by_stream(known, persons, "means_recorded")
     # How much was told differs between interviews, so flags come together more often than by chance.
-    detail = rng.choice(np.array([0.5, 1.0, 1.5]), len(persons))
-    sexual, labour = persons["isSexualExploit"].to_numpy(), persons["isForcedLabour"].to_numpy()
-    flags = np.empty((len(persons), len(figures_of)), dtype=bool)
+    detail = rng.choice(np.array([0.5, 1.0, 1.5]), size)
+    flags = np.empty((size, len(figures_of)), dtype=bool)
     for i, figure in enumerate(figures_of.values()):
-        factor = np.where(sexual, figure["sexual"], 1.0) * np.where(labour, figure["labour"], 1.0)
-        chance = figure["records"] / known["means"]["specified"] * factor * detail
-        flags[:, i] = noted & (rng.random(len(persons)) < chance)
+        factor = np.where(persons["isSexualExploit"], figure["sexual"], 1.0) * np.where(
+            persons["isForcedLabour"], figure["labour"], 1.0
+        )
+        flags[:, i] = noted & (rng.random(size) < figure["records"] / known["means"]["specified"] * factor * detail)
     silent = noted & ~flags.any(axis=1)  # whoever specified any means specified at least one
     records = np.array([[figure["records"] for figure in figures_of.values()]], dtype=float)
     flags[silent, draw(rng, records, np.zeros(silent.sum(), dtype=np.intp))] = True
-    for i, name in enumerate(figures_of):
-        persons[name] = flags[:, i]
-    persons["isAbduction"] = rng.random(len(persons)) < known["abduction"]["records"] / known["abduction"]["of"]
+    persons.update({name: flags[:, i] for i, name in enumerate(figures_of)})
+    persons["isAbduction"] = rng.random(size) < known["abduction"]["records"] / known["abduction"]["of"]
 
 
-def _recruiters(rng: np.random.Generator, known: dict[str, Any], persons: pd.DataFrame) -> None:
+def _recruiters(rng: np.random.Generator, known: dict[str, Any], persons: Persons) -> None:
     table = known["recruiters"]
-    minor = (persons["age"] < 18).to_numpy().astype(np.intp)
-    woman = (persons["isSexualExploit"].to_numpy() & (_sex(persons) == 0)).astype(np.intp)
+    minor = (persons["age"] < 18).astype(np.intp)
+    woman = (persons["isSexualExploit"] & (_sex(persons) == 0)).astype(np.intp)
     weights = np.array(
         [
             [f["records"] * (f["minor"] if m else 1) * (f["woman"] if w else 1) for f in table.values()]
@@ -210,7 +214,5 @@ def _recruiters(rng: np.random.Generator, known: dict[str, Any], persons: pd.Dat
         ]
     )
     recruiter = draw(rng, weights, minor * 2 + woman)
-    recorded = persons["stream"].map({name: figure["recruiter_recorded"] for name, figure in known["streams"].items()})
-    told = rng.random(len(persons)) < recorded.to_numpy(float)
-    for i, name in enumerate(table):
-        persons[name] = told & (recruiter == i)
+    told = rng.random(len(recruiter)) < _by_stream(known, persons, "recruiter_recorded")
+    persons.update({name: told & (recruiter == i) for i, name in enumerate(table)})
