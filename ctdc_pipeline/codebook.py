@@ -29,8 +29,8 @@ _BAND = re.compile(r"(\d+)(?:-(\d+)|\+)")
 class Variable:
     """One variable. ``position`` counts from 1 in the release; 0 is a detail, which only harmonised records hold.
 
-    ``values`` lists the values of a category (``meanings`` explains them, where they need it) and ``("1",)`` for a flag; years and
-    countries are lists of their own. ``merges_into`` names the variable as which a detail counts in the release, if any.
+    ``values`` lists the values of a category (``meanings`` explains them, where they need it) and ``("1",)`` for a flag; years
+    and countries are lists of their own. ``merges_into`` names the variable as which a detail counts in the release, if any.
     """
 
     name: str
@@ -118,7 +118,8 @@ class Countries:
     """The country table.
 
     IOM's own codes are resolved where they have one successor: Y1 (Kosovo) and Y3 to Serbia, TB (Tibet) to China, TP to
-    Timor-Leste, Y2 to Montenegro, ZR to the Democratic Republic of the Congo. YU (Serbia and Montenegro) has two and stays unknown.
+    Timor-Leste, Y2 to Montenegro, ZR to the Democratic Republic of the Congo. YU (Serbia and Montenegro) has two and
+    stays unknown.
     """
 
     rows: tuple[Country, ...]
@@ -159,14 +160,14 @@ def codebook() -> Codebook:
 @cache
 def countries() -> Countries:
     """The country table, read once, ordered by alpha-3 code."""
-    with (files("ctdc_pipeline") / "data" / "countries.csv").open(encoding="utf-8", newline="") as file:
-        return Countries(tuple(_country(row) for row in csv.DictReader(file)))
+    lines = (files("ctdc_pipeline") / "data" / "countries.csv").read_text("utf-8").splitlines()
+    return Countries(tuple(_country(row) for row in csv.DictReader(lines)))
 
 
 def _variable(row: dict[str, Any], position: int) -> Variable:
-    lists = {key: tuple(row[key]) for key in ("values", "meanings", "aliases") if key in row}
-    values = ("1",) if row["kind"] == "flag" else ()
-    return Variable(**{"values": values, **row, **lists, "position": position})
+    lists: dict[str, Any] = {key: tuple(value) for key, value in row.items() if isinstance(value, list)}
+    flag: dict[str, Any] = {"values": ("1",)} if row["kind"] == "flag" else {}
+    return Variable(**{**row, **flag, **lists}, position=position)
 
 
 def _country(row: dict[str, str]) -> Country:
@@ -183,5 +184,6 @@ def _spelling(text: str) -> str:
 def _name(text: str) -> str:
     """One spelling for names that differ in accents, punctuation, case or a leading article."""
     letters = unicodedata.normalize("NFKD", text).casefold()
-    words = re.findall(r"\w+", "".join(letter for letter in letters if not unicodedata.combining(letter)).replace("'", "").replace("’", ""))
+    plain = "".join(letter for letter in letters if not unicodedata.combining(letter) and letter not in "'’")
+    words = re.findall(r"\w+", plain)
     return " ".join(words[1:] if words[:1] == ["the"] else words)

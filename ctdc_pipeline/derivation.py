@@ -46,7 +46,7 @@ RULES = {
 }
 """Rules whose breach sends a row to quarantine, and what each means."""
 
-_FORMULA = r"^\s*([=@]|[+\-]\S*[A-Za-z]\S*[|!(])"
+_FORMULA = pc.MatchSubstringOptions(r"^\s*([=@]|[+\-]\S*[A-Za-z]\S*[|!(])")
 
 
 @dataclass
@@ -107,9 +107,8 @@ class _Derivation:
         age, born = self.age(registered)
         began = self.duration(registered, born)
         self.majority(age, born, began)
-        for role, variable in (("gender", "gender"),):
-            for one in self.layout.having(role):
-                self.values[variable] = self.code(one)
+        for one in self.layout.having("gender"):
+            self.values["gender"] = self.code(one)
         for one in self.layout.having("status"):
             self.code(one)
         self.values["citizenship"] = self.country(self.layout.having("citizenship"))
@@ -120,7 +119,8 @@ class _Derivation:
     def cells(self) -> None:
         """Rules on any cell, whatever its field."""
         for one in self.layout.fields:
-            formula = pc.match_substring_regex(self.raw.column(one.name), _FORMULA).to_numpy(zero_copy_only=False)
+            looks = pc.call_function("match_substring_regex", [self.raw.column(one.name)], _FORMULA)
+            formula = looks.to_numpy(zero_copy_only=False)
             if formula.any():
                 self.breaks("formula-text", one.name, formula)
             if one.filled:
@@ -184,7 +184,7 @@ class _Derivation:
             at_start = np.where(np.isnan(stated), at_start, stated)
         reckoned = np.where(at_start < ADULT, "Minor", "Adult").astype(object)
         reckoned[np.isnan(at_start)] = None
-        self.values["majorityStatusAtExploit"] = np.where(status == None, reckoned, status)  # noqa: E711 (element-wise)
+        self.values["majorityStatusAtExploit"] = np.where(pd.isna(status), reckoned, status)
 
     def chain(self, proxies: Sequence[str]) -> tuple[Field, ...]:
         fields = {one.name: one for one in self.layout.having("exploitation_country")}
@@ -201,8 +201,8 @@ class _Derivation:
         for one in fields:
             texts, rows = _distinct(self.raw, one, self.layout)
             codes = np.array([countries().alpha3(text, system=self.layout.countries) for text in texts], object)
-            self.breaks("unknown-country", one.name, (codes == None)[rows] & (texts != "")[rows])  # noqa: E711 (element-wise)
-            found = np.where(found == None, codes[rows], found)  # noqa: E711 (element-wise)
+            self.breaks("unknown-country", one.name, pd.isna(codes)[rows] & (texts != "")[rows])
+            found = np.where(pd.isna(found), codes[rows], found)
         return found
 
     def flags(self) -> None:
@@ -211,11 +211,12 @@ class _Derivation:
         for one in self.layout.having("flags"):
             listed = {code.code.casefold(): code.means for code in one.codes}
             texts, rows = _distinct(self.raw, one, self.layout)
-            chosen = [[part.strip().casefold() for part in (text.split(one.separator) if one.multi else [text])] for text in texts]
-            unknown = np.array([any(part and part not in listed for part in parts) for parts in chosen], bool)
+            parts = ([*text.split(one.separator)] if one.multi else [text] for text in texts)
+            chosen = [[part.strip().casefold() for part in cells] for cells in parts]
+            unknown = np.array([any(part and part not in listed for part in cells) for cells in chosen], bool)
             self.breaks("unknown-code", one.name, unknown[rows])
             for name in {name for means in listed.values() for name in means}:
-                told = np.array([any(name in listed.get(part, ()) for part in parts) for parts in chosen], bool)[rows]
+                told = np.array([any(name in listed.get(part, ()) for part in cells) for cells in chosen], bool)[rows]
                 holds[name] = holds[name] | told if name in holds else told
         for detail in codebook().details:
             if detail.merges_into and detail.name in holds:

@@ -5,7 +5,7 @@ De-identification happens here: what leaves are codebook variables, row position
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from ctdc_pipeline.codebook import codebook
 from ctdc_pipeline.derivation import Derived, Mask, Texts, coded, derive, identities, parse_days, pseudonyms
-from ctdc_pipeline.errors import DeliveryError, TableError
+from ctdc_pipeline.errors import DeliveryError, ParameterError, TableError
 from ctdc_pipeline.files import write_parquet
 from ctdc_pipeline.partners.layout import Layout, Source
 from ctdc_pipeline.partners.registry import PARTNERS
@@ -34,11 +34,15 @@ EXCLUSIONS = {
 }
 """Rules that leave a row out, in the order in which they are tried, and what each means."""
 
-QUARANTINE = pa.schema([(n, pa.int64() if n == "source_row" else pa.string()) for n in (*ORIGIN[:4], "field", "rule")])
-EXCLUDED = pa.schema([(n, pa.int64() if n == "source_row" else pa.string()) for n in (*ORIGIN[:4], "rule")])
-ACCOUNTING = pa.schema([(n, pa.int64() if n == "rows" else pa.string()) for n in ("partner", "source", "outcome", "rule", "rows")])
 
-_SEPARATOR = "\x1f"
+def _columns(*names: str) -> pa.Schema:
+    return pa.schema([(name, pa.int64() if name in ("source_row", "rows") else pa.string()) for name in names])
+
+
+PLACE = ("partner", "source", "source_file", "source_row")
+QUARANTINE = _columns(*PLACE, "field", "rule")
+EXCLUDED = _columns(*PLACE, "rule")
+ACCOUNTING = _columns("partner", "source", "outcome", "rule", "rows")
 
 
 @dataclass(frozen=True)
@@ -91,8 +95,7 @@ class _Tables:
 
 def harmonised_columns() -> pa.Schema:
     """Columns of a harmonised table: origin, the release variables in order, the details; text but for ``source_row``."""
-    names = (*ORIGIN, *(variable.name for variable in codebook().harmonised))
-    return pa.schema([(name, pa.int64() if name == "source_row" else pa.string()) for name in names])
+    return _columns(*ORIGIN, *(variable.name for variable in codebook().harmonised))
 
 
 def harmonise(
@@ -106,14 +109,14 @@ def harmonise(
 ) -> HarmoniseSummary:
     """Harmonise every source of ``partner`` from the tables ``ingest`` wrote below ``ingested``.
 
-    Writes ``<partner>.parquet`` and ``<partner>_quarantine``, ``_exclusions`` and ``_accounting`` below ``folder``. ``key`` keys the
-    pseudonyms; ``as_of`` is the day after which nothing may lie. ``proxies`` gives, by source, the fields for the country of
+    Writes ``<partner>.parquet`` and ``<partner>_quarantine``, ``_exclusions`` and ``_accounting`` below ``folder``. ``key`` keys
+    the pseudonyms; ``as_of`` is the day after which nothing may lie. ``proxies`` gives, by source, the fields for the country of
     exploitation in the order to try them. Raises DeliveryError, ParameterError, TableError.
     """
     parts: list[_Tables] = []
     warnings: list[str] = []
     rows: dict[str, int] = {}
-    for source in PARTNERS[partner]:
+    for source in _sources(partner):
         tables = {name: _ingested(ingested / f"{name}.parquet", source) for name in source.layouts}
         part, told = _harmonise_source(source, tables, key, as_of, (proxies or {}).get(source.name, ()))
         parts.append(part)
@@ -133,7 +136,7 @@ def unite(partners: Iterable[str], *, ingested: Path, folder: Path) -> Harmonise
     """
     names = sorted(partners)
     whole = _joined([_Tables.read(folder, name, f"{name}_") for name in names])
-    sources = [source for name in names for source in PARTNERS[name]]
+    sources = [source for name in names for source in _sources(name)]
     rows = {source.name: pq.read_metadata(ingested / f"{source.name}.parquet").num_rows for source in sources}
     prove(whole.harmonised, quarantine=whole.quarantine, exclusions=whole.exclusions, accounting=whole.accounting, rows=rows)
     whole.write(folder, "victims", "")
@@ -144,7 +147,7 @@ def prove(
     harmonised: pa.Table, *, quarantine: pa.Table, exclusions: pa.Table, accounting: pa.Table, rows: Mapping[str, int]
 ) -> None:
     """Prove that each of the ``rows`` (by source) has exactly one outcome and that the account says so. Raises TableError."""
-    place = ["partner", "source", "source_file", "source_row"]
+    place = list(PLACE)
     found = pd.concat(
         [
             harmonised.select(place).to_pandas().assign(outcome="accepted", rule=""),
@@ -152,17 +155,31 @@ def prove(
             exclusions.to_pandas().assign(outcome="excluded"),
         ]
     )
-    twice = found.duplicated(place).groupby(found["source"]).sum()
-    recount = found.groupby("source").size()
+    twice: dict[str, int] = found.loc[found.duplicated(place), "source"].value_counts().to_dict()
+    recount: dict[str, int] = found["source"].value_counts().to_dict()
     for source, expected in rows.items():
-        if recount.get(source, 0) != expected or twice.get(source, 0):
+        counted, doubled = recount.get(source, 0), twice.get(source, 0)
+        if counted != expected or doubled:
             raise TableError(
-                f"{source}: {expected} rows came in, {recount.get(source, 0)} have an outcome, {twice.get(source, 0)} more than one",
+                f"{source}: {expected} rows came in, {counted} have an outcome, {doubled} more than one",
                 remedy="Ingest and harmonise the partner again; if it persists, this is a defect of the pipeline.",
             )
-    counted = found.groupby(["partner", "source", "outcome", "rule"]).size().rename("rows").reset_index()
-    if set(counted.itertuples(index=False, name=None)) != set(accounting.to_pandas().itertuples(index=False, name=None)):
+    account = _account(found)
+    if set(account.itertuples(index=False, name=None)) != set(accounting.to_pandas().itertuples(index=False, name=None)):
         raise TableError("the account does not match the tables", remedy="Harmonise the partner again.")
+
+
+def _account(outcomes: pd.DataFrame) -> pd.DataFrame:
+    """Rows by partner, source, outcome and rule, in that order."""
+    keys = ["partner", "source", "outcome", "rule"]
+    counted = outcomes.groupby(keys).size()
+    return pd.DataFrame(counted, columns=["rows"]).reset_index()
+
+
+def _sources(partner: str) -> tuple[Source, ...]:
+    if partner not in PARTNERS:
+        raise ParameterError(f"there is no partner {partner!r}", remedy=f"Choose among {', '.join(PARTNERS)}.")
+    return PARTNERS[partner]
 
 
 def _ingested(path: Path, source: Source) -> pa.Table:
@@ -187,27 +204,28 @@ def _harmonise_source(
         warnings += _consent(excluded, parts, tables[f"{source.name}_consents"], source, source.consents, raw, derived)
     for field in layout.having("status"):
         meaning, _ = coded(raw, field=field, layout=layout)
-        _exclude(excluded, meaning, meaning != None)  # noqa: E711 (element-wise)
+        _exclude(excluded, meaning, pd.notna(meaning))
     if source.reported_from:
         days, _ = parse_days(raw, field=layout.having("registered")[0], layout=layout)
         _exclude(excluded, "reported-too-early", days < np.datetime64(source.reported_from, "D"))
     excluded[~identified] = None  # Whose identity is blank can be held against no list: quarantined for that.
-    quarantined = derived.quarantined & (excluded == None)  # noqa: E711 (element-wise)
+    quarantined = derived.quarantined & pd.isna(excluded)
     keys = pseudonyms(parts, source=source.name, key=key)
-    remaining = ~quarantined & (excluded == None)  # noqa: E711 (element-wise)
+    remaining = ~quarantined & pd.isna(excluded)
     _exclude(excluded, "duplicate-case", remaining & _repeats(keys, derived, remaining))
-    accepted = ~quarantined & (excluded == None)  # noqa: E711 (element-wise)
+    accepted = ~quarantined & pd.isna(excluded)
     return _tables(source, raw, derived, keys, accepted, quarantined, excluded), warnings
 
 
 def _exclude(excluded: Texts, rule: str | Texts, mask: Mask) -> None:
     """Mark the rows in ``mask`` that no earlier rule has left out."""
-    free = mask & (excluded == None)  # noqa: E711 (element-wise)
+    free = mask & pd.isna(excluded)
     excluded[free] = rule[free] if isinstance(rule, np.ndarray) else rule
 
 
-def _joint(parts: list[Texts]) -> pd.Series:
-    return pd.Series([_SEPARATOR.join(row) for row in zip(*parts, strict=True)], dtype="str")
+def _among(parts: Sequence[Texts], names: Collection[tuple[str, ...]]) -> Mask:
+    """Whose identity is one of ``names``."""
+    return np.fromiter((row in names for row in zip(*parts, strict=True)), bool, len(parts[0]))
 
 
 def _entries(table: pa.Table, source: Source, layout: Layout) -> list[Texts]:
@@ -227,11 +245,11 @@ def _entries(table: pa.Table, source: Source, layout: Layout) -> list[Texts]:
 
 def _opt_out(excluded: Texts, parts: list[Texts], table: pa.Table, source: Source, layout: Layout) -> list[str]:
     entries = _entries(table, source, layout)
-    named = _joint(entries)
-    people, groups = _joint(parts), _joint([*parts[:-1], np.full(len(parts[-1]), "", object)])
-    _exclude(excluded, "opted-out", (people.isin(named) | groups.isin(named)).to_numpy())
-    matched = named.isin(people) | named.isin(groups)
-    if len(named) and not matched.any():
+    groups = [*parts[:-1], np.full(len(parts[-1]), "", object)]
+    named = {*zip(*entries, strict=True)}
+    _exclude(excluded, "opted-out", _among(parts, named) | _among(groups, named))
+    matched = _among(entries, {*zip(*parts, strict=True), *zip(*groups, strict=True)})
+    if named and not matched.any():
         raise DeliveryError(
             "the opt-out list matches no case of the export",
             remedy="Check that both use the same numbers; publishing would include people who asked to be left out.",
@@ -239,7 +257,7 @@ def _opt_out(excluded: Texts, parts: list[Texts], table: pa.Table, source: Sourc
             file=table.column("_file")[0].as_py(),
         )
     missed = int((~matched).sum())
-    return [f"{source.name}: {missed} of {len(named)} opt-outs match no case of the export"] if missed else []
+    return [f"{source.name}: {missed} of {len(matched)} opt-outs match no case of the export"] if missed else []
 
 
 def _consent(
@@ -259,13 +277,12 @@ def _consent(
             column=status.name,
         )
     whole = entries[-1] == ""  # An entry without a person is the organisation's own.
-    refused = refusal != None  # noqa: E711 (element-wise)
-    organisations, people = entries[0], _joint(entries)
-    listed = set(organisations[whole])
+    refused = pd.notna(refusal)
+    listed = {*entries[0][whole]}
     member = parts[0]
-    unlisted = ~pd.Series(member).isin(listed).to_numpy() & (member != "")
+    unlisted = np.array([name != "" and name not in listed for name in member], bool)
     files = pd.Series(raw.column("_file").to_numpy())
-    for name in sorted(files[unlisted].unique()):
+    for name in sorted({*files[unlisted]}):
         if unlisted[files == name].all():
             raise DeliveryError(
                 "the consent register has no entry for the organisation that sent this file",
@@ -274,18 +291,19 @@ def _consent(
                 file=name,
             )
     derived.break_rule("unknown-organisation", source.cases.having("case_id")[0].name, unlisted)
-    agreed = listed - set(organisations[whole & refused])
-    willing = set(people[~whole & ~refused]) - set(people[~whole & refused])
-    _exclude(excluded, "organisation-without-consent", ~unlisted & ~pd.Series(member).isin(agreed).to_numpy())
-    _exclude(excluded, "individual-without-consent", ~unlisted & ~_joint(parts).isin(willing).to_numpy())
-    silent = len(agreed - set(member))
+    agreed = listed - {*entries[0][whole & refused]}
+    willing, unwilling = ({*zip(*(part[~whole & said] for part in entries), strict=True)} for said in (~refused, refused))
+    _exclude(excluded, "organisation-without-consent", ~unlisted & ~_among([member], {(name,) for name in agreed}))
+    _exclude(excluded, "individual-without-consent", ~unlisted & ~_among(parts, willing - unwilling))
+    silent = len(agreed - {*member})
     return [f"{source.name}: {silent} consenting organisations sent no rows"] if silent else []
 
 
 def _repeats(keys: Texts, derived: Derived, remaining: Mask) -> Mask:
     """Rows, among the remaining, that repeat a case of which a more complete or an earlier row remains."""
-    filled = np.sum([values != None for values in derived.values.values()], axis=0)  # noqa: E711 (element-wise)
-    order = pd.DataFrame({"key": keys, "filled": -filled, "row": np.arange(len(keys))})[remaining].sort_values(["key", "filled", "row"])
+    filled = np.sum([pd.notna(values) for values in derived.values.values()], axis=0)
+    order = pd.DataFrame({"key": keys, "filled": -filled, "row": np.arange(len(keys))}).loc[remaining]
+    order = order.sort_values(["key", "filled", "row"])
     repeats = np.zeros(len(keys), bool)
     repeats[order["row"][order["key"].duplicated()]] = True
     return repeats
@@ -308,27 +326,25 @@ def _tables(
     }
     position = {field.name: index for index, field in enumerate(source.cases.fields)}
     broken = [
-        place[mask & quarantined].assign(field=field, rule=rule, at=position[field])
-        for field, rule, mask in derived.broken
+        place[mask & quarantined].assign(field=field, rule=rule, at=position[field]) for field, rule, mask in derived.broken
     ]
     reasons = pd.concat(broken).sort_values(["source_file", "source_row", "at", "rule"])
     reasons = reasons.drop(columns="at").drop_duplicates()
-    left_out = excluded != None  # noqa: E711 (element-wise)
+    left_out = pd.notna(excluded)
     exclusions = place[left_out].assign(rule=excluded[left_out])
     first = reasons.drop_duplicates(["source_file", "source_row"])
-    account = pd.concat(
+    outcomes = pd.concat(
         [
             place[accepted].assign(outcome="accepted", rule=""),
             first.assign(outcome="quarantined"),
             exclusions.assign(outcome="excluded"),
         ]
     )
-    counted = account.groupby(["partner", "source", "outcome", "rule"]).size().rename("rows").reset_index()
     return _Tables(
         pa.table(columns).cast(harmonised_columns()),
         pa.Table.from_pandas(reasons, QUARANTINE, preserve_index=False),
         pa.Table.from_pandas(exclusions, EXCLUDED, preserve_index=False),
-        pa.Table.from_pandas(counted, ACCOUNTING, preserve_index=False),
+        pa.Table.from_pandas(_account(outcomes), ACCOUNTING, preserve_index=False),
     )
 
 

@@ -11,7 +11,7 @@ ORIGIN = ("partner", "source", "source_file", "source_row", "case_key")
 
 
 def release_schema(last_year: int) -> pa.DataFrameSchema:
-    """The 37 variables in their order, all text: years from the codebook's first to ``last_year``, listed values, alpha-3 codes."""
+    """The 37 variables in their order, all text: years from the codebook's first to ``last_year``, listed values, countries."""
     return pa.DataFrameSchema(
         {variable.name: _column(variable, last_year) for variable in codebook().variables}, strict=True, ordered=True
     )
@@ -26,11 +26,11 @@ def harmonised_schema(last_year: int) -> pa.DataFrameSchema:
         "source_row": pa.Column("int64", pa.Check.ge(1)),
         "case_key": pa.Column(str, pa.Check.str_matches(r"^[0-9a-f]{64}$"), unique=True),
     }
-    values = {variable.name: _column(variable, last_year) for variable in codebook().harmonised}
+    values = {variable.name: _column(variable, last_year, nullable=variable.kind != "year") for variable in codebook().harmonised}
     return pa.DataFrameSchema({**origin, **values}, strict=True, ordered=True, unique=["source", "source_file", "source_row"])
 
 
-def _column(variable: Variable, last_year: int) -> pa.Column:
+def _column(variable: Variable, last_year: int, *, nullable: bool) -> pa.Column:
     if variable.kind == "year":
         allowed = [str(year) for year in range(codebook().first_year, last_year + 1)]
     elif variable.kind == "country":
@@ -40,7 +40,7 @@ def _column(variable: Variable, last_year: int) -> pa.Column:
     return pa.Column(
         str,
         pa.Check.isin(allowed, name="listed value"),
-        nullable=variable.kind != "year",
+        nullable=nullable,
         description=variable.definition,
         title=variable.label,
     )

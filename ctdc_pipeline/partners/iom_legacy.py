@@ -21,13 +21,13 @@ CASES = Layout(
         Field("Home address", identifying=True),
         Field("Social worker", identifying=True),
         Field("Entry type", "code", "status", codes(("1", "Assisted victim"), ("2", "Screened, not a victim", "not-a-victim"))),
-        Field("Date reg.", "date", "registered", basis="official", filled=True, note="A date cell, 31/12/2006 as text, or only a year"),
+        Field("Date reg.", "date", "registered", basis="official", filled=True, note="A date, 31/12/2006 as text, or a year"),
         Field("Sex", "code", "gender", codes(("M", "Male", "Male"), ("F", "Female", "Female")), basis="official"),
         Field("Age", "integer", "age", basis="official", note="Completed years at registration, as typed"),
         Field("Nationality (country)", "country", "citizenship", basis="official", note="Country name as typed"),
         Field("Exploited in", "country", "exploitation_country", basis="official", note="Last country of exploitation"),
-        Field("Interviewed in", "country", "exploitation_country", basis="official", note="Where the screening interview took place"),
-        Field("Registered in", "country", "exploitation_country", basis="official", note="Where the victim was upon registration"),
+        Field("Interviewed in", "country", "exploitation_country", basis="official", note="Where the screening took place"),
+        Field("Registered in", "country", "exploitation_country", basis="official", note="Where the victim was then"),
         Field("IOM office", "country", "exploitation_country", basis="official", note="Country of the registering mission"),
         Field("Months exploited", "integer", "months", basis="official"),
         Field(
@@ -120,4 +120,11 @@ CASES = Layout(
     ),
 )
 
-SOURCE = Source("iom_legacy", "iom", "IOM legacy records", CASES)
+SOURCE = Source(
+    "iom_legacy",
+    "iom",
+    "IOM legacy records",
+    "Victims whom IOM assisted from 2002 to 2011, gathered in a workbook before the web system: other headings, other codes, "
+    "blanks and the odd year typed where a date belongs.",
+    CASES,
+)

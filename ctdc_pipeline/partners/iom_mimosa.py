@@ -1,4 +1,4 @@
-"""IOM MiMOSA: the web case-management export, victims registered from 2011 on. The facts are official, names and codes modelled."""
+"""IOM MiMOSA: the web case-management export, victims registered from 2011 on. Facts are official, names and codes modelled."""
 
 from __future__ import annotations
 
@@ -64,7 +64,9 @@ CASES = Layout(
         Field("BIRTH_DATE", "date", "birth", identifying=True, note="Wins over the age; the two may differ by a year"),
         Field("AGE_AT_REG", "integer", "age", basis="official", note="Completed years at registration"),
         Field(
-            "MARITAL_STATUS_CD", "code", codes=codes(("SGL", "Single"), ("MAR", "Married"), ("WID", "Widowed"), ("DIV", "Divorced"))
+            "MARITAL_STATUS_CD",
+            "code",
+            codes=codes(("SGL", "Single"), ("MAR", "Married"), ("WID", "Widowed"), ("DIV", "Divorced")),
         ),
         Field(
             "EDUCATION_CD", "code", codes=codes(("NON", "None"), ("PRI", "Primary"), ("SEC", "Secondary"), ("TER", "Tertiary"))
@@ -78,8 +80,8 @@ CASES = Layout(
             basis="official",
             note="Last country of exploitation; mostly blank",
         ),
-        Field("SCREENING_CTRY_CD", "country", "exploitation_country", basis="official", note="Where the screening interview took place"),
-        Field("REG_CTRY_CD", "country", "exploitation_country", basis="official", note="Where the victim was upon registration"),
+        Field("SCREENING_CTRY_CD", "country", "exploitation_country", basis="official", note="Where the screening took place"),
+        Field("REG_CTRY_CD", "country", "exploitation_country", basis="official", note="Where the victim was then"),
         Field("MISSION_CTRY_CD", "country", "exploitation_country", basis="official", note="Where the registering mission is"),
         Field("EXPLOIT_START_DT", "date", "exploited_from"),
         Field("EXPLOIT_END_DT", "date", "exploited_to"),
@@ -187,4 +189,11 @@ CASES = Layout(
     ),
 )
 
-SOURCE = Source("iom_mimosa", "iom", "IOM MiMOSA case management", CASES)
+SOURCE = Source(
+    "iom_mimosa",
+    "iom",
+    "IOM MiMOSA case management",
+    "Victims whom IOM registered and assisted from 2011 on, from its web case-management system. One citizenship a person. The "
+    "last country of exploitation is mostly blank, so three other places stand in for it.",
+    CASES,
+)

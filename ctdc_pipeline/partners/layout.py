@@ -98,7 +98,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Source:
-    """What one system of one partner sends.
+    """What one system of one partner sends; ``about`` tells a reader where the data come from.
 
     ``opt_outs`` removes the people it lists; ``consents`` admits only those it lists. Both name people by the same ``case_id``
     fields as the cases; an entry whose last identity field is blank stands for the whole group (a case, an organisation).
@@ -108,6 +108,7 @@ class Source:
     name: str
     partner: str
     title: str
+    about: str
     cases: Layout
     opt_outs: Layout | None = None
     consents: Layout | None = None

@@ -13,7 +13,12 @@ CASES = Layout(
     fields=(
         Field("NGO Code", role="case_id", filled=True, basis="official", note="The NGO that entered the case"),
         Field("Client ID", role="case_id", filled=True, note="Number of the client at that NGO"),
-        Field("Record Origin", "code", codes=codes(("Direct entry", "Entered in VCMS"), ("Migrated", "Legacy data")), basis="official"),
+        Field(
+            "Record Origin",
+            "code",
+            codes=codes(("Direct entry", "Entered in VCMS"), ("Migrated", "Legacy data")),
+            basis="official",
+        ),
         Field(
             "Client Type",
             "code",
@@ -173,7 +178,7 @@ CONSENTS = Layout(
     blanks=CASES.blanks,
     fields=(
         Field("NGO Code", role="case_id", filled=True, basis="official"),
-        Field("Client ID", role="case_id", note="Blank: the consent of the NGO itself"),
+        Field("Client ID", role="case_id", note="Blank: the NGO itself. People consent one by one"),
         Field(
             "Consent to CTDC",
             "code",
@@ -187,4 +192,13 @@ CONSENTS = Layout(
     ),
 )
 
-SOURCE = Source("liberty_shared", "liberty_shared", "Liberty Shared VCMS", CASES, consents=CONSENTS)
+SOURCE = Source(
+    "liberty_shared",
+    "liberty_shared",
+    "Liberty Shared VCMS",
+    "Cases that more than 40 NGOs entered in a shared case-management system since 2014, or moved there from older files; one "
+    "export an NGO. Only NGOs and people in the consent register enter. Country of origin stands for citizenship, and a longer list of "
+    "recruiters collapses to four relations.",
+    CASES,
+    consents=CONSENTS,
+)

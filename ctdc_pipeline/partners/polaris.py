@@ -121,7 +121,7 @@ CASES = Layout(
         _flag("Type_Domestic_Work", "typeOfLabourDomesticWork", official=True),
         _flag("Type_Traveling_Sales_Crews", "typeOfLabourPeddling", official=True),
         _flag("Type_Restaurants_Food_Service", "typeOfLabourHospitality", official=True),
-        _flag("Type_Peddling_Begging", "typeOfLabourBegging", official=True, note="Both in one column; published as other labour"),
+        _flag("Type_Peddling_Begging", "typeOfLabourBegging", official=True, note="One column for both; published as other"),
         _flag("Type_Agriculture_Animal_Husbandry", "typeOfLabourAgriculture", official=True),
         _flag("Type_Health_Beauty_Services", "typeOfLabourOther", official=True),
         _flag("Type_Construction", "typeOfLabourConstruction", official=True),
@@ -225,4 +225,14 @@ OPT_OUTS = Layout(
     ),
 )
 
-SOURCE = Source("polaris", "polaris", "Polaris hotline and textline", CASES, opt_outs=OPT_OUTS, reported_from=date(2015, 1, 1))
+SOURCE = Source(
+    "polaris",
+    "polaris",
+    "Polaris hotline and textline",
+    "Situations reported to the U.S. National Human Trafficking Hotline and the BeFree Textline, often by third parties. Reports "
+    "before 2015 are in the export and stay out, and so do people on the opt-out list. Forced marriage, organ removal and other "
+    "exploitation are not recorded.",
+    CASES,
+    opt_outs=OPT_OUTS,
+    reported_from=date(2015, 1, 1),
+)

@@ -10,17 +10,18 @@ import csv
 import io
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import cache
 from pathlib import Path
 from typing import NoReturn
+from xml.etree import ElementTree
 
-import openpyxl
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
-from python_calamine import CalamineError, CalamineWorkbook, WorksheetNotFound
+from pyarrow import csv as arrow_csv
+from python_calamine import CalamineError, CalamineWorkbook
 
 from ctdc_pipeline.errors import DeliveryError
 from ctdc_pipeline.files import sha256, write_parquet
@@ -36,7 +37,8 @@ MAX_CELLS = 50_000_000
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _OLE = b"\xd0\xcf\x11\xe0"
 _ZIP = b"PK\x03\x04"
-_CELL = re.compile(rb'<c [^>]*?\br="([A-Z]{1,3})(\d{1,7})"')
+_CELL = re.compile(rb'<(?:\w+:)?c [^>]*?\br="([A-Z]{1,3})(\d{1,7})"[^>]*>(\s*<(?:\w+:)?f[ />])?')
+_OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,8 @@ def ingest(source: Source, *, landing: Path, folder: Path) -> IngestSummary:
     for table, layout in source.layouts.items():
         paths = [path for path in present if path.match(layout.file_pattern)]
         if not paths:
-            _Place(source.name, layout.file_pattern).refuse("the file is missing", f"Land the {layout.title.lower()} and run again.")
+            place = _Place(source.name, layout.file_pattern)
+            place.refuse("the file is missing", f"Land the {layout.title.lower()} and run again.")
         parts: list[pa.Table] = []
         for path in paths:
             part, extra = read(path, layout=layout, source=source.name)
@@ -118,10 +121,10 @@ def read(path: Path, *, layout: Layout, source: str) -> tuple[pa.Table, tuple[st
     if table.num_rows == 0 and not layout.may_be_empty:
         place.refuse("there are headings but no rows", "Ask the partner to send it again.")
     for position, heading in enumerate(headings, start=1):
-        long = pc.greater(pc.utf8_length(table.column(position - 1)), MAX_CELL)
-        if pc.any(long).as_py():
+        lengths = pc.call_function("utf8_length", [table.column(position - 1)]).to_numpy()
+        for row in (lengths > MAX_CELL).nonzero()[0][:1] + 1:
             told = heading if heading in names else f"number {position}"
-            place.refuse(f"a cell is longer than {MAX_CELL} characters", "Shorten it at the source.", row=pc.index(long, True).as_py() + 1, column=told)
+            place.refuse(f"a cell is longer than {MAX_CELL} characters", "Shorten it at the source.", row=row, column=told)
     empty = pa.array([""] * table.num_rows, pa.string())
     columns = {name: table.column(headings.index(name)) if name in headings else empty for name in names}
     origin = {
@@ -139,7 +142,8 @@ def _check_headings(headings: Sequence[str], layout: Layout, place: _Place) -> N
             place.refuse("the heading occurs twice", "Remove or rename one of the two columns.", column=told)
     missing = [field.name for field in layout.fields if field.required and field.name not in headings]
     if missing:
-        place.refuse(f"required columns are missing: {', '.join(missing)}", "Export them again with all columns.", column=missing[0])
+        told = ", ".join(missing)
+        place.refuse(f"required columns are missing: {told}", "Export it again with all columns.", column=missing[0])
 
 
 def _text(raw: bytes, layout: Layout, place: _Place) -> tuple[list[str], pa.Table]:
@@ -155,28 +159,30 @@ def _text(raw: bytes, layout: Layout, place: _Place) -> tuple[list[str], pa.Tabl
     _check_headings(headings, layout, place)
     if not rest.strip():
         return headings, pa.table({str(i): pa.array([], pa.string()) for i in range(len(headings))})
-    if not raw.endswith((b"\n", b"\r")) or raw.count(b'"') % 2:
+    if not raw.endswith((b"\n", b"\r")):
         place.refuse("the last line is cut off", "Send the file again; it must end with a line break.", row=rest.count(b"\n") + 1)
+    if raw.count(b'"') % 2:
+        place.refuse("a quoted cell is never closed", "Send the file again; double the quotes within a cell.")
     names = [str(position) for position in range(len(headings))]
     broken: list[int] = []
 
-    def note(row: pa.csv.InvalidRow) -> str:
+    def note(row: arrow_csv.InvalidRow) -> str:
         broken.append(row.number or 0)
         return "skip"
 
     try:
-        table = pa.csv.read_csv(
+        table = arrow_csv.read_csv(
             pa.BufferReader(rest.rstrip(b"\r\n") + b"\n"),
-            read_options=pa.csv.ReadOptions(use_threads=False, column_names=names, block_size=max(1 << 24, 4 * MAX_CELL)),
-            parse_options=pa.csv.ParseOptions(
+            read_options=arrow_csv.ReadOptions(use_threads=False, column_names=names, block_size=max(1 << 24, 4 * MAX_CELL)),
+            parse_options=arrow_csv.ParseOptions(
                 delimiter=layout.delimiter, newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=note
             ),
-            convert_options=pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False),
+            convert_options=arrow_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False),
         )
     except pa.ArrowInvalid:
         place.refuse("the rows cannot be told apart", f"Send a well-formed file with no cell over {MAX_CELL} characters.")
     if broken:
-        place.refuse("the row has more or fewer cells than there are headings", "Quote cells that hold a separator.", row=broken[0])
+        place.refuse("the row has more or fewer cells than headings", "Quote cells that hold a separator.", row=broken[0])
     return headings, table
 
 
@@ -207,19 +213,16 @@ def _workbook(path: Path, layout: Layout, place: _Place) -> tuple[list[str], pa.
         magic = file.read(4)
     if magic == _OLE:
         place.refuse("the workbook is protected by a password or in the old .xls format", "Save it as .xlsx without a password.")
-    formulas = _check_archive(path, place)
+    formulas = _formulas(path, layout.sheet, place)
     try:
         sheet = CalamineWorkbook.from_path(path).get_sheet_by_name(layout.sheet)
-    except WorksheetNotFound:
-        place.refuse(f"there is no sheet named {layout.sheet}", "Name the sheet so.")
     except CalamineError:
         place.refuse("the workbook cannot be read", "Save it again as .xlsx.")
     rows = [[_cell(value) for value in row] for row in sheet.to_python(skip_empty_area=False)]
     if not rows:
         place.refuse("the sheet is empty", "Ask the partner to send it again.")
-    if formulas:
-        for row, column in _formula_cells(path, layout.sheet):
-            rows[row][column] = "="
+    for row, column in formulas:
+        rows[row][column] = "="  # The reader gives a formula's last result, which may be nothing, as the value.
     headings = [heading.strip() for heading in rows[0]]
     while headings and not headings[-1]:
         headings.pop()
@@ -228,34 +231,42 @@ def _workbook(path: Path, layout: Layout, place: _Place) -> tuple[list[str], pa.
     return headings, pa.table({str(i): pa.array(column, pa.string()) for i, column in enumerate(columns)})
 
 
-def _check_archive(path: Path, place: _Place) -> bool:
-    """Whether a sheet holds formulas; refuses what is no workbook or would grow beyond the limits, before it is opened."""
+def _formulas(path: Path, name: str, place: _Place) -> list[tuple[int, int]]:
+    """Row and column from 0 of each formula of a sheet; refuses what is no workbook or would grow beyond the limits."""
     try:
         with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-            if sum(entry.file_size for entry in entries) > MAX_BYTES:
+            if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
                 place.refuse(f"the workbook unpacks to more than {MAX_BYTES} bytes", "Send only the sheet that is asked for.")
-            sheets = [archive.read(entry) for entry in entries if entry.filename.startswith("xl/worksheets/")]
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError):
+            links = _parts(archive, "xl/_rels/workbook.xml.rels", "Relationship")
+            targets = {link.get("Id"): link.get("Target", "") for link in links}
+            sheets = {one.get("name"): one.get(f"{{{_OFFICE}}}id") for one in _parts(archive, "xl/workbook.xml", "sheet")}
+            if name not in sheets:
+                place.refuse(f"there is no sheet named {name}", "Name the sheet so.")
+            target = targets[sheets[name]]
+            sheet = archive.read(target.removeprefix("/") if target.startswith("/") else f"xl/{target}")
+    except (zipfile.BadZipFile, ElementTree.ParseError, KeyError, NotImplementedError, RuntimeError, EOFError):
         place.refuse("this is not a workbook, or it is damaged", "Save it as .xlsx and send it again.")
-    for sheet in sheets:
-        cells = [(len(letters), letters, int(number)) for letters, number in _CELL.findall(sheet)]
-        if cells and max(cell[2] for cell in cells) * _position(max(cell[:2] for cell in cells)[1]) > MAX_CELLS:
-            place.refuse(f"a sheet spans more than {MAX_CELLS} cells", "Delete the empty rows and columns around the data.")
-    return any(b"<f>" in sheet or b"<f " in sheet for sheet in sheets)
+    cells = [(int(row), _position(letters), bool(formula)) for letters, row, formula in _CELL.findall(sheet)]
+    if cells and max(cell[0] for cell in cells) * max(cell[1] for cell in cells) > MAX_CELLS:
+        place.refuse(f"the sheet spans more than {MAX_CELLS} cells", "Delete the empty rows and columns around the data.")
+    return [(row - 1, column - 1) for row, column, formula in cells if formula]
 
 
+def _parts(archive: zipfile.ZipFile, entry: str, tag: str) -> list[ElementTree.Element]:
+    """The elements called ``tag``, in any namespace, of one entry of a workbook."""
+    content = archive.read(entry)
+    if b"<!" in content:
+        raise KeyError("a workbook declares no entities")  # They could grow without bound while being parsed.
+    return [part for part in ElementTree.fromstring(content).iter() if part.tag.rpartition("}")[2] == tag]  # noqa: S314
+
+
+@cache
 def _position(letters: bytes) -> int:
+    """The number of a column from its letters; A is 1."""
     position = 0
     for letter in letters:
         position = position * 26 + letter - ord("A") + 1
     return position
-
-
-def _formula_cells(path: Path, name: str) -> Iterator[tuple[int, int]]:
-    """Row and column from 0 of each formula: the quick reader gives its last result, which may be nothing, as the value."""
-    for row in openpyxl.load_workbook(path, read_only=True)[name].iter_rows():
-        yield from ((cell.row - 1, cell.column - 1) for cell in row if cell.data_type == "f")
 
 
 def _cell(value: object) -> str:

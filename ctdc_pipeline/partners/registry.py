@@ -6,8 +6,7 @@ from ctdc_pipeline.partners import iom_legacy, iom_mimosa, liberty_shared, polar
 from ctdc_pipeline.partners.layout import Source
 
 SOURCES: dict[str, Source] = {
-    source.name: source
-    for source in (iom_legacy.SOURCE, iom_mimosa.SOURCE, liberty_shared.SOURCE, polaris.SOURCE)
+    source.name: source for source in (iom_legacy.SOURCE, iom_mimosa.SOURCE, liberty_shared.SOURCE, polaris.SOURCE)
 }
 
 PARTNERS: dict[str, tuple[Source, ...]] = {
