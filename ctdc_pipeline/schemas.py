@@ -11,10 +11,12 @@ ORIGIN = ("partner", "source", "source_file", "source_row", "case_key")
 
 
 def release_schema(last_year: int) -> pa.DataFrameSchema:
-    """The 37 variables in their order, all text: years from the codebook's first to ``last_year``, listed values, countries."""
-    return pa.DataFrameSchema(
-        {variable.name: _column(variable, last_year) for variable in codebook().variables}, strict=True, ordered=True
-    )
+    """The 37 variables in their order, all text: years from the codebook's first to ``last_year``, listed values, countries.
+
+    Every cell may be missing: a synthetic record need not have a year.
+    """
+    columns = {variable.name: _column(variable, last_year, nullable=True) for variable in codebook().variables}
+    return pa.DataFrameSchema(columns, strict=True, ordered=True)
 
 
 def harmonised_schema(last_year: int) -> pa.DataFrameSchema:
