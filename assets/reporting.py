@@ -55,6 +55,6 @@ def table_result(path: Path, **figures: dg.MetadataValue | float | str) -> dg.Ma
     )
 
 
-def image(png: bytes) -> dg.MetadataValue:
+def plot(svg: str) -> dg.MetadataValue:
     """A plot of protected figures, to be looked at in the catalogue."""
-    return dg.MetadataValue.md(f"![plot](data:image/png;base64,{b64encode(png).decode('ascii')})")
+    return dg.MetadataValue.md(f"![plot](data:image/svg+xml;base64,{b64encode(svg.encode()).decode('ascii')})")

@@ -6,6 +6,7 @@ What may be in a release is decided elsewhere (synthesis, aggregates, codebook);
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -21,8 +22,9 @@ import pyarrow.parquet as pq
 
 from ctdc_pipeline import disclosure
 from ctdc_pipeline.codebook import codebook
-from ctdc_pipeline.errors import ParameterError, ReleaseError, ResourceError
+from ctdc_pipeline.errors import ParameterError, ReleaseError, ResourceError, TableError
 from ctdc_pipeline.files import PUBLIC_FILE, sha256, sync
+from ctdc_pipeline.partners.registry import SOURCES
 from ctdc_pipeline.schemas import release_schema
 from ctdc_pipeline.validation import validate
 from ctdc_pipeline.zones import Zones
@@ -63,6 +65,9 @@ def publish(zones: Zones, *, version: str, k: int, length: int, last_year: int) 
         raise ParameterError("the version is not a name", remedy="Use letters, digits, dots and hyphens, as in 2026.11.21-1.")
     if (zones.releases / version).exists():
         raise ReleaseError(f"release {version} exists already", remedy="Choose another version; a release never changes.")
+    for stage, name in (("harmonised", "victims"), ("synthetic", "records"), ("counts", "reportable_aggregates")):
+        if not zones.table(stage, name).is_file():
+            raise TableError(f"there is no table {stage}/{name} to release", remedy="Run the full refresh first.")
     try:
         # In the sensitive zone, so that the public one never holds a file that was not proved.
         with TemporaryDirectory(dir=zones.tmp, prefix=f"release-{version}-") as folder:
@@ -160,8 +165,12 @@ def _write_manifest(zones: Zones, staging: Path, *, length: int, proof: disclosu
 
 
 def _inputs(zones: Zones) -> dict[str, str]:
-    """SHA-256 of what each source delivered."""
-    raise NotImplementedError
+    """SHA-256 over the hashes of the files that each source delivered; file names can name organisations and stay inside."""
+    digests: dict[str, str] = {}
+    for source in SOURCES:
+        files = pq.read_table(zones.table("ingestion", f"{source}_files"))["sha256"].to_pylist()
+        digests[source] = hashlib.sha256("\n".join(sorted(files)).encode("ascii")).hexdigest()
+    return digests
 
 
 def _move(staging: Path, target: Path) -> None:
