@@ -34,7 +34,7 @@ FORMULAS = ("=cmd|' /C calc'!A0", "+cmd|' /C calc'!A0", "@SUM(A1:A9)", '=HYPERLI
 
 def identities(rng: np.random.Generator, size: int) -> dict[str, NDArray[np.object_]]:
     """``size`` invented identities by detail: given, family, passport, national_id, phone, email, address, kin, officer, note."""
-    number, phone, house, officer = (rng.integers(1, top, size).astype(str).astype(object) for top in (10**7, 10**4, 300, 80))
+    number, phone, house, officer = (_digits(rng, top, size) for top in (10**7, 10**4, 300, 80))
     given, family, relative = _pick(rng, GIVEN, size), _pick(rng, FAMILY, size), _pick(rng, GIVEN, size)
     note = _pick(rng, NOTES, size)
     note[rng.random(size) < 0.6] = ""
@@ -54,3 +54,7 @@ def identities(rng: np.random.Generator, size: int) -> dict[str, NDArray[np.obje
 
 def _pick(rng: np.random.Generator, values: tuple[str, ...], size: int) -> NDArray[np.object_]:
     return np.array(values, dtype=object)[rng.integers(0, len(values), size)]
+
+
+def _digits(rng: np.random.Generator, top: int, size: int) -> NDArray[np.object_]:
+    return np.array([str(number) for number in rng.integers(1, top, size).tolist()], dtype=object)

@@ -14,6 +14,7 @@ NGOS = 43
 REGISTER_FILE = "consent_register_2021Q1.csv"
 GENDERS = {"Female": "Woman/Girl", "Male": "Man/Boy", "TransFemale": "Transgender", "TransMale": "Transgender"}
 PROVINCES = ("Province One", "Province Two", "Delta", "Highlands")
+TRANSITS = ("THA", "THA;MYS", "IND", "VNM;LAO")
 SERVICES = ("Shelter", "Legal", "Medical;Shelter", "Vocational training", "Counselling;Legal")
 
 
@@ -60,6 +61,7 @@ def rows(rng: np.random.Generator, persons: Persons) -> pd.DataFrame:
             "Province of Origin": export.pick(rng, PROVINCES, size),
             "Ethnicity": export.kept(export.pick(rng, ["Group A", "Group B", "Group C"], size), rng.random(size) < 0.2),
             "Recruitment Country": export.country_cells(rng, export.kept(home, rng.random(size) < 0.6), CASES.countries),
+            "Transit Countries": export.kept(export.pick(rng, TRANSITS, size), rng.random(size) < 0.15),
             "Destination Country": export.country_cells(rng, place, CASES.countries),
             "Exploitation Start": export.kept(export.dates(persons["began"], day), lasts),
             "Exploitation End": export.kept(export.dates(persons["ended"], day), lasts),

@@ -19,6 +19,7 @@ Persons = dict[str, NDArray[Any]]
 
 GENDERS = ("Female", "Male", "TransFemale", "TransMale", "NonConforming")
 SEXES = ("Female", "Male")
+# The Philippine spike of 2016 is one country.
 WITHOUT_TAIL = "philippines"
 
 

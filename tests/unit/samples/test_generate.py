@@ -1,0 +1,118 @@
+"""The exports as a whole: what a run finds in them is what was planted, and the same seed gives the same bytes."""
+
+import stat
+import zipfile
+from datetime import date
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from ctdc_pipeline.derivation import RULES
+from ctdc_pipeline.errors import ParameterError
+from ctdc_pipeline.files import sha256
+from ctdc_pipeline.harmonise import EXCLUSIONS, harmonise, unite
+from ctdc_pipeline.partners.reading import ingest
+from ctdc_pipeline.partners.registry import PARTNERS, SOURCES
+from ctdc_pipeline.samples.generate import SampleSummary, generate
+
+Sample = tuple[Path, SampleSummary]
+
+
+def harmonised(landing: Path, folder: Path) -> Path:
+    """Take sample exports through ingestion and harmonisation; the folder of the resulting tables."""
+    for source in SOURCES.values():
+        ingest(source, landing=landing / source.name, folder=folder / "ingestion")
+    for partner in PARTNERS:
+        harmonise(partner, ingested=folder / "ingestion", folder=folder, key=b"k" * 32, as_of=date(2021, 12, 31))
+    unite(PARTNERS, ingested=folder / "ingestion", folder=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tables(sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return harmonised(sample[0], tmp_path_factory.mktemp("harmonised"))
+
+
+def test_each_defect_is_found_by_the_rule_it_was_planted_for(sample: Sample, tables: Path) -> None:
+    """Guards against rows that are dropped, mended or blamed on another rule on the way in, and against miscounted planting."""
+    accounting = pq.read_table(tables / "accounting.parquet").to_pylist()
+    found = {(row["source"], row["rule"]): row["rows"] for row in accounting if row["outcome"] != "accepted"}
+    rules = RULES.keys() | EXCLUSIONS.keys()
+    planted = {
+        (source, rule): rows
+        for source, kinds in sample[1].planted.items()
+        for rule, rows in kinds.items()
+        if rule in rules and rows
+    }
+    assert found == planted
+
+
+@pytest.mark.parametrize(("victims", "seed"), [(100, 5), (700, 8)])
+def test_small_samples_add_up_too(victims: int, seed: int, tmp_path: Path) -> None:
+    """Guards against defects that collide in the few rows of a small sample, so that one hides another."""
+    summary = generate(tmp_path / "landing", victims=victims, seed=seed)
+    accounting = pq.read_table(harmonised(tmp_path / "landing", tmp_path / "out") / "accounting.parquet").to_pylist()
+    found = {(row["source"], row["rule"]): row["rows"] for row in accounting if row["outcome"] != "accepted"}
+    for (source, rule), rows in found.items():
+        assert summary.planted[source][rule] == rows
+
+
+def test_most_rows_in_scope_are_accepted(sample: Sample, tables: Path) -> None:
+    """Guards against a sample so dirty that its releases say nothing of the method."""
+    accounting = pq.read_table(tables / "accounting.parquet").to_pylist()
+    in_scope = sum(row["rows"] for row in accounting if row["rule"] != "reported-too-early")
+    accepted = sum(row["rows"] for row in accounting if row["outcome"] == "accepted")
+    assert accepted / in_scope > 0.95
+
+
+def test_oddities_change_no_outcome_but_are_there(sample: Sample) -> None:
+    """Guards against a sample too clean to try the reader's tolerance; that they do no harm is in the counts above."""
+    oddities = (
+        {kind for kinds in sample[1].planted.values() for kind, rows in kinds.items() if rows} - RULES.keys() - EXCLUSIONS.keys()
+    )
+    assert oddities == {"trailing space", "other case", "word for a blank", "looks like a formula"}
+
+
+def test_every_rule_but_two_is_tried(sample: Sample) -> None:
+    """Guards against a new rule of harmonisation that no sample row breaks."""
+    tried = {kind for kinds in sample[1].planted.values() for kind, rows in kinds.items() if rows}
+    assert (RULES.keys() | EXCLUSIONS.keys()) - tried == {"unknown-organisation", "date-in-the-future"}
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(sample: Sample, tmp_path: Path) -> None:
+    """Guards against clocks, hash order or global state in what is written: releases would not be reproducible."""
+    folder, summary = sample
+    again = generate(tmp_path / "again", victims=summary.victims, seed=3)
+    first = {str(path.relative_to(folder)): sha256(path) for path in summary.files}
+    assert {str(path.relative_to(tmp_path / "again")): sha256(path) for path in again.files} == first
+    other = generate(tmp_path / "other", victims=100, seed=4)
+    assert not {sha256(path) for path in other.files} & set(first.values())
+
+
+def test_the_workbook_tells_no_time(sample: Sample) -> None:
+    """Guards against dates of making in the archive or its properties, which two quick runs would not show."""
+    (path,) = (path for path in sample[1].files if path.suffix == ".xlsx")
+    with zipfile.ZipFile(path) as archive:
+        assert {entry.date_time for entry in archive.infolist()} == {(2021, 4, 1, 0, 0, 0)}
+        properties = archive.read("docProps/core.xml").decode()
+    assert properties.count("2021-04-01T00:00:00Z") == 2
+
+
+def test_layout_of_the_landing_zone(sample: Sample) -> None:
+    """Guards against exports that the landing zone would not take: a folder a source, private files, forty and more NGOs."""
+    folder, summary = sample
+    assert sorted(path.name for path in folder.iterdir()) == sorted(SOURCES)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in summary.files} == {0o600}
+    assert {path for path in folder.rglob("*") if path.is_file()} == set(summary.files)
+    assert len(list((folder / "liberty_shared").glob("vcms_*.csv"))) > 40
+    assert summary.rows == {name: summary.rows[name] for name in SOURCES}
+    assert summary.victims < sum(summary.rows.values()) < 1.01 * summary.victims
+
+
+@pytest.mark.parametrize(("victims", "seed"), [(99, 0), (0, 0), (-1, 0), (100, -1)])
+def test_senseless_parameters_are_refused(victims: int, seed: int, tmp_path: Path) -> None:
+    """Guards against half a sample being written before numpy complains."""
+    with pytest.raises(ParameterError):
+        generate(tmp_path / "none", victims=victims, seed=seed)
+    assert not list(tmp_path.iterdir())
