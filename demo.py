@@ -22,7 +22,7 @@ from ctdc_pipeline.definitions import build_defs
 from ctdc_pipeline.samples.generate import generate
 from ctdc_pipeline.zones import Zones
 
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
 
 
 class Progress(logging.Handler):
@@ -48,8 +48,8 @@ class Progress(logging.Handler):
             check = event.asset_check_evaluation_data
             if not check.passed:
                 console.print(f"  [red]gate[/]  {'/'.join(check.asset_key.path)}: {check.check_name}. {check.description}")
-        elif event.is_step_failure:
-            console.print(f"  [red]fail[/]  {event.step_key}: {event.step_failure_data.user_failure_data}")
+        elif event.is_step_failure and (failure := event.step_failure_data.user_failure_data):
+            console.print(f"  [red]fail[/]  {event.step_key}: {failure.description}")
 
 
 def main() -> int:

@@ -22,6 +22,11 @@ def plain(columns: pa.Schema) -> pandera.DataFrameSchema:
     return pandera.DataFrameSchema({name: pandera.Column(kind) for name, kind in kinds.items()}, strict=True, ordered=True)
 
 
+def verdict(passed: bool, remedy: str, **figures: dg.MetadataValue | float | str) -> dg.AssetCheckResult:
+    """The result of a gate; a failing one says what to do."""
+    return dg.AssetCheckResult(passed=passed, description=None if passed else remedy, metadata=figures)
+
+
 def schema_gate(table: dg.AssetsDefinition | dg.AssetSpec, schema: Schema) -> dg.AssetChecksDefinition:
     """A blocking check that the Parquet file of ``table`` conforms to ``schema``; tells columns, checks and counts only."""
     stage, name = table.key.path
@@ -30,19 +35,15 @@ def schema_gate(table: dg.AssetsDefinition | dg.AssetSpec, schema: Schema) -> dg
         asset=table.key,
         name="schema",
         blocking=True,
-        description="Every column is there, typed and within its code list. If not: the named column's source or the step "
-        "that wrote it is wrong; correct it and materialise this table again.",
+        description="Every column is there, typed and within its code list.",
     )
     @guarded()
     def schema_holds(home: DataHome, engine: Engine) -> dg.AssetCheckResult:
         path = home.zones().table(stage, name)
         found = failures(pq.read_table(path).to_pandas(), schema=schema(engine))
         broken = [dg.TableRecord({"column": failure.column, "check": failure.check, "rows": failure.rows}) for failure in found]
-        return dg.AssetCheckResult(
-            passed=not found,
-            description="; ".join(f"{f.column} fails {f.check} in at least {f.rows} rows" for f in found)
-            or "The table conforms.",
-            metadata={"failures": dg.MetadataValue.table(broken, schema=_FAILURES)},
-        )
+        told = "; ".join(f"{f.column} fails {f.check} in at least {f.rows} rows" for f in found)
+        remedy = f"{told}. Correct what writes this column, or its source, and materialise this table again."
+        return verdict(not found, remedy, failures=dg.MetadataValue.table(broken, schema=_FAILURES))
 
     return schema_holds

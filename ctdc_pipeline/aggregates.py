@@ -5,6 +5,7 @@ Reads the count tables of ``ctdc_pipeline.counting``. The counting itself, and a
 
 from __future__ import annotations
 
+from math import comb
 from pathlib import Path
 
 import duckdb
@@ -68,6 +69,26 @@ def rarity_by_length(counts: Path, *, k: int, length: int) -> pa.Table:
     )
     with duckdb.connect() as connection:
         return connection.sql(f"{parts} ORDER BY length").to_arrow_table()
+
+
+def miscounted_lengths(counts: Path, records: Path, *, length: int) -> tuple[int, ...]:
+    """Lengths whose counts cannot be right: they do not add up to the combinations that the records hold.
+
+    A record of m attributes holds m over L combinations of length L, so the sum over all records is known without counting any.
+    ``records`` is the Parquet file that was counted. Raises TableError.
+    """
+    filled = " + ".join(f'("{name}" IS NOT NULL)::INT' for name in codebook().names)
+    with duckdb.connect() as connection:
+        sizes = connection.sql(
+            f"SELECT {filled} AS size, count(*) FROM read_parquet('{_quoted(records)}') GROUP BY size"
+        ).fetchall()
+        wrong: list[int] = []
+        for combined in range(1, length + 1):
+            file = _quoted(count_file(counts, combined))
+            counted = connection.sql(f"SELECT coalesce(sum(count), 0)::BIGINT FROM read_parquet('{file}')").fetchall()[0][0]
+            if counted != sum(comb(size, combined) * rows for size, rows in sizes):
+                wrong.append(combined)
+    return tuple(wrong)
 
 
 def single_counts_schema() -> pandera.DataFrameSchema:

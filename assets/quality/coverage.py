@@ -1,0 +1,62 @@
+"""What the data covers, what it lacks, and what suppression cost."""
+
+import dagster as dg
+
+from assets.gates import schema_gate
+from assets.harmonised.victims import victims
+from assets.reporting import KINDS, OWNERS, guarded, plot, table_result
+from assets.synthetic.records import records
+from ctdc_pipeline import quality
+from ctdc_pipeline.files import write_parquet
+from resources.settings import DataHome, Engine
+
+
+@dg.asset(
+    key=["quality", "partner_coverage"], group_name="quality", owners=OWNERS, kinds=KINDS, code_version="1", deps=[victims]
+)
+@guarded()
+def partner_coverage(home: DataHome, engine: Engine) -> dg.MaterializeResult:
+    """Victims by partner and year, rounded down to multiples of k.
+
+    Protected: may be shown to anyone.
+    """
+    zones = home.zones()
+    path = zones.table("quality", "partner_coverage")
+    table = quality.partner_coverage(zones.table("harmonised", "victims"), k=engine.k)
+    write_parquet(table, path)
+    return table_result(path, k=engine.k, plot=plot(quality.coverage_plot(table)))
+
+
+@dg.asset(key=["quality", "missingness"], group_name="quality", owners=OWNERS, kinds=KINDS, code_version="1", deps=[victims])
+@guarded()
+def missingness(home: DataHome) -> dg.MaterializeResult:
+    """Share of records without a value, by variable and partner, in whole percent.
+
+    Protected: may be shown to anyone.
+    """
+    zones = home.zones()
+    path = zones.table("quality", "missingness")
+    table = quality.missingness(zones.table("harmonised", "victims"))
+    write_parquet(table, path)
+    return table_result(path, plot=plot(quality.missingness_plot(table)))
+
+
+@dg.asset(
+    key=["quality", "suppression"], group_name="quality", owners=OWNERS, kinds=KINDS, code_version="1", deps=[victims, records]
+)
+@guarded()
+def suppression(home: DataHome) -> dg.MaterializeResult:
+    """Values of each variable in the sensitive and in the synthetic records, and the share that was lost.
+
+    Internal: the counts are exact. For the data team and the release approver.
+    """
+    zones = home.zones()
+    path = zones.table("quality", "suppression")
+    table = quality.suppression(zones.table("harmonised", "victims"), zones.table("synthetic", "records"))
+    write_parquet(table, path)
+    return table_result(path, plot=plot(quality.suppression_plot(table)))
+
+
+partner_coverage_schema = schema_gate(partner_coverage, lambda engine: quality.coverage_schema(k=engine.k))
+missingness_schema = schema_gate(missingness, lambda _: quality.missingness_schema())
+suppression_schema = schema_gate(suppression, lambda _: quality.suppression_schema())
