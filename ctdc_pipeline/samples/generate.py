@@ -19,10 +19,11 @@ from ctdc_pipeline.samples.population import Persons, chosen, population
 from ctdc_pipeline.samples.writing import write_csv, write_workbook
 
 SMALLEST = 100
-# Rows among each 1,000 that are in order and yet stay out.
+# Rows among each 1,000 that stay out for who they are about, who sent them or what was agreed.
 WITHOUT_CONSENT, OPTED_OUT = 6.0, 4.0
 STATUS = {"not-a-victim": 8.0, "test-record": 2.0, "individual-without-consent": WITHOUT_CONSENT}
 REFUSING_NGOS = 2
+UNKNOWN_NGO = 1.0
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class SampleSummary:
 def generate(folder: Path, *, victims: int = 20_000, seed: int = 0) -> SampleSummary:
     """Write exports about ``victims`` invented persons to ``folder``/<source>/; the same arguments give the same bytes.
 
-    Raises ParameterError for a negative seed or fewer than ``SMALLEST`` victims, and OSError.
+    Raises ParameterError for a negative seed, fewer than ``SMALLEST`` victims or a folder that holds other files, and OSError.
     """
     if victims < SMALLEST:
         raise ParameterError(f"{victims} victims are too few for a sample", remedy=f"Ask for {SMALLEST} or more.")
@@ -48,13 +49,17 @@ def generate(folder: Path, *, victims: int = 20_000, seed: int = 0) -> SampleSum
     world, *streams = (np.random.Generator(np.random.PCG64(s)) for s in np.random.SeedSequence(seed).spawn(1 + len(SOURCES)))
     persons = population(world, victims=victims)
     makers = {"iom_legacy": _legacy, "iom_mimosa": _mimosa, "liberty_shared": _liberty_shared, "polaris": _polaris}
-    files: list[Path] = []
-    rows, planted = {}, {}
+    made: dict[str, Made] = {}
     for (name, make), rng in zip(makers.items(), streams, strict=True):
-        planting, tables = make(rng, chosen(persons, persons["source"] == name), SOURCES[name])
-        rows[name], planted[name] = len(planting.table), dict(planting.planted)
-        files += [_write(folder / name / file, table, SOURCES[name]) for file, table in tables.items()]
-    return SampleSummary(tuple(files), victims, rows, planted)
+        made[name] = make(rng, chosen(persons, persons["source"] == name), SOURCES[name])
+        # A file of a larger sample left beside a smaller one would be taken for part of it.
+        if others := {path.name for path in (folder / name).glob("*")} - made[name][1].keys():
+            raise ParameterError(f"{folder / name} holds {len(others)} other files", remedy="Choose an empty folder.")
+    files = [
+        _write(folder / name / file, table, SOURCES[name]) for name, (_, tables) in made.items() for file, table in tables.items()
+    ]
+    rows = {name: len(planting.table) for name, (planting, _) in made.items()}
+    return SampleSummary(tuple(files), victims, rows, {name: dict(planting.planted) for name, (planting, _) in made.items()})
 
 
 Made = tuple[Planting, dict[str, pd.DataFrame]]
@@ -106,7 +111,10 @@ def _liberty_shared(rng: np.random.Generator, persons: Persons, source: Source) 
     _statuses(planting)
     planting.defects(registered_again=date(2020, 2, 3))
     planting.oddities()
-    files = {liberty_shared.file_name(str(ngo)): own for ngo, own in planting.table.groupby("NGO Code", sort=True)}
+    sent_by = planting.table["NGO Code"].copy()
+    strays = sent_by.duplicated().to_numpy(bool)  # never a whole file: that would be refused, not quarantined
+    planting.mark("unknown-organisation", UNKNOWN_NGO, source.cases.having("case_id")[:1], "NGO999", strays)
+    files = {liberty_shared.file_name(str(ngo)): own for ngo, own in planting.table.groupby(sent_by, sort=True)}
     return planting, {**files, liberty_shared.REGISTER_FILE: liberty_shared.register(rng, consents)}
 
 

@@ -32,6 +32,7 @@ DEFECTS = {
     "not-a-whole-number": 1.0,
     "duration-out-of-range": 0.5,
     "conflicting-values": 0.5,
+    "date-in-the-future": 0.5,
     "formula-text": 1.0,
 }
 SENT_TWICE, CASE_AGAIN = 1.5, 1.0
@@ -84,6 +85,7 @@ class Planting:
             ("age-out-of-range", age, "141", self._blank("birth")),
             ("not-a-whole-number", age, "about 20", None),
             ("duration-out-of-range", months, "-5", ~self._blank("months")),
+            ("date-in-the-future", self._having("exploited_to"), AFTER_ALL.strftime(day), ~self._blank("exploited_to")),
             ("formula-text", free, FORMULAS[0], None),
         ]
         if stated := self._having("age_at_exploitation"):

@@ -1,4 +1,4 @@
-"""The world behind the sample exports: invented persons whose traits follow published figures (figures.toml).
+"""The world behind the sample exports: invented persons whose traits follow published figures (data/sample_figures.toml).
 
 Belongs here: who the persons are and how their traits depend on each other. Does not belong here: how a partner writes them
 down (one module per source beside this one), and anything that goes wrong while writing (planting.py).
@@ -31,8 +31,8 @@ def draw(rng: np.random.Generator, weights: NDArray[np.float64], rows: NDArray[n
 
 
 def figures() -> dict[str, Any]:
-    """The published and modelled figures, as read from figures.toml."""
-    return tomllib.loads((files("ctdc_pipeline") / "samples").joinpath("figures.toml").read_text("utf-8"))
+    """The published and modelled figures, as read from data/sample_figures.toml."""
+    return tomllib.loads((files("ctdc_pipeline") / "data" / "sample_figures.toml").read_text("utf-8"))
 
 
 def population(rng: np.random.Generator, *, victims: int) -> Persons:

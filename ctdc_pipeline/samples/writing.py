@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import re
 import zipfile
 from pathlib import Path
 
-import duckdb
 import openpyxl
 import pandas as pd
-import pyarrow as pa
 
 from ctdc_pipeline.files import staged
 
@@ -18,12 +17,11 @@ _ZIP_DATE = (2021, 4, 1, 0, 0, 0)
 
 
 def write_csv(frame: pd.DataFrame, path: Path, *, delimiter: str, encoding: str) -> None:
-    """Write a table of str cells ("" is an empty cell), quoting where a cell needs it. Raises OSError."""
-    columns = {name: pa.array(frame[name].to_numpy(object), pa.string(), mask=(frame[name] == "").to_numpy()) for name in frame}
-    with staged(path) as part, duckdb.connect() as connection:
-        connection.from_arrow(pa.table(columns)).write_csv(str(part), sep=delimiter, header=True)
-        if encoding != "utf-8":
-            part.write_text(part.read_text("utf-8"), encoding)
+    """Write a table of str cells, quoting where a cell needs it. Raises OSError."""
+    with staged(path) as part, part.open("w", encoding=encoding, newline="") as file:
+        writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
+        writer.writerow(frame.columns)
+        writer.writerows(zip(*(frame[name].tolist() for name in frame), strict=True))
 
 
 def write_workbook(frame: pd.DataFrame, path: Path, *, sheet: str) -> None:
