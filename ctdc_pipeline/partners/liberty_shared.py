@@ -197,8 +197,8 @@ SOURCE = Source(
     "liberty_shared",
     "Liberty Shared VCMS",
     "Cases that more than 40 NGOs entered in a shared case-management system since 2014, or moved there from older files; one "
-    "export an NGO. Only NGOs and people in the consent register enter. Country of origin stands for citizenship, and a longer list of "
-    "recruiters collapses to four relations.",
+    "export an NGO. Only NGOs and people in the consent register enter. Country of origin stands for citizenship, and a longer "
+    "list of recruiters collapses to four relations.",
     CASES,
     consents=CONSENTS,
 )

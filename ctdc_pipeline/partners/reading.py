@@ -136,6 +136,8 @@ def read(path: Path, *, layout: Layout, source: str) -> tuple[pa.Table, tuple[st
 
 def _check_headings(headings: Sequence[str], layout: Layout, place: _Place) -> None:
     names = [field.name for field in layout.fields]
+    if not {*names} & {*headings}:
+        place.refuse("none of the expected headings is in the first row", "Export it with headings.")
     for position, heading in enumerate(headings, start=1):
         if heading in headings[: position - 1]:
             told = heading if heading in names else f"number {position}"
