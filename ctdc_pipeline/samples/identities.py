@@ -29,7 +29,7 @@ NOTES = (
     "Family informed; does not wish to be contacted again.",
     "Documents with embassy, replacement pending",
 )
-FORMULAS = ("=cmd|' /C calc'!A0", "+cmd|' /C calc'!A0", "@SUM(A1:A9)", '=HYPERLINK("http://example.invalid","open")')
+FORMULA = "=cmd|' /C calc'!A0"
 
 
 def identities(rng: np.random.Generator, size: int) -> dict[str, NDArray[np.object_]]:

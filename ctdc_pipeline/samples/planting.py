@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ctdc_pipeline.partners.layout import Field, Role, Source
-from ctdc_pipeline.samples.identities import FORMULAS
+from ctdc_pipeline.samples.identities import FORMULA
 
 Rows = NDArray[np.intp]
 Mask = NDArray[np.bool_]
@@ -86,7 +86,7 @@ class Planting:
             ("not-a-whole-number", age, "about 20", None),
             ("duration-out-of-range", months, "-5", ~self._blank("months")),
             ("date-in-the-future", self._having("exploited_to"), AFTER_ALL.strftime(day), ~self._blank("exploited_to")),
-            ("formula-text", free, FORMULAS[0], None),
+            ("formula-text", free, FORMULA, None),
         ]
         if stated := self._having("age_at_exploitation"):
             values.append(("conflicting-values", stated, "119", ~self._blank("age")))
