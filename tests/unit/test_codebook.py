@@ -107,8 +107,16 @@ def test_age_bands_hold_each_age_from_0_on_once(age: int) -> None:
 
 @pytest.mark.parametrize(
     ("months", "band"),
-    [(0, "0--12 (0-1 yr)"), (12, "0--12 (0-1 yr)"), (13, "13--24 (1-2 yrs)"), (24, "13--24 (1-2 yrs)"), (25, "25--60 (2-5 yrs)")]
-    + [(60, "25--60 (2-5 yrs)"), (61, "61+ (5+ yrs)"), (600, "61+ (5+ yrs)")],
+    [
+        (0, "0--12 (0-1 yr)"),
+        (12, "0--12 (0-1 yr)"),
+        (13, "13--24 (1-2 yrs)"),
+        (24, "13--24 (1-2 yrs)"),
+        (25, "25--60 (2-5 yrs)"),
+        (60, "25--60 (2-5 yrs)"),
+        (61, "61+ (5+ yrs)"),
+        (600, "61+ (5+ yrs)"),
+    ],
 )
 def test_month_bands_break_where_the_codebook_says(months: int, band: str) -> None:
     """Guards against an edge that falls in the neighbouring band."""

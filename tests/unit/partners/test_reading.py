@@ -48,7 +48,7 @@ def test_a_workbook_is_read_as_text(tmp_path: Path) -> None:
     headings = [cell.value for cell in sheet[1]]
     sheet.cell(2, headings.index("Date reg.") + 1, value=2006)
     sheet.cell(2, headings.index("Age") + 1, value=17)
-    sheet.cell(3, headings.index("Date reg.") + 1).value = date(2006, 1, 2)
+    sheet.cell(3, headings.index("Date reg.") + 1, value=date(2006, 1, 2))
     sheet.cell(3, headings.index("Remarks") + 1, value="=cmd|' /C calc'!A0")
     workbook.save(path)
     take_in(tmp_path, "iom_legacy")
@@ -174,10 +174,10 @@ def _entities(path: Path) -> None:
         archive.writestr("xl/_rels/workbook.xml.rels", "<x/>")
 
 
-WORKBOOKS: dict[str, tuple[Callable[[Path], None], str]] = {
+WORKBOOKS: dict[str, tuple[Callable[[Path], object], str]] = {
     "password": (_password, "protected by a password"),
-    "not a workbook": (lambda path: path.write_text("a,b\n1,2\n") and None, "not a workbook"),
-    "cut off": (lambda path: path.write_bytes(path.read_bytes()[:-200]) and None, "not a workbook, or it is damaged"),
+    "not a workbook": (lambda path: path.write_text("a,b\n1,2\n"), "not a workbook"),
+    "cut off": (lambda path: path.write_bytes(path.read_bytes()[:-200]), "not a workbook, or it is damaged"),
     "bomb": (_bomb, "unpacks to more than"),
     "vast sheet": (_vast, "spans more than"),
     "other sheet": (_renamed, "no sheet named VoT 2002-2011"),
