@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PRIVATE_FOLDER = 0o700
+STAGES = ("ingestion", "harmonised", "counts", "synthetic", "quality")
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Zones:
 
     def prepare(self) -> Zones:
         """Make the folders; tighten the sensitive ones to the owner, also where they existed. Raises OSError."""
-        for folder in (self.sensitive, self.landing, self.tmp):
+        for folder in (self.sensitive, self.landing, self.tmp, *(self.sensitive / stage for stage in STAGES)):
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(PRIVATE_FOLDER)
         self.releases.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,102 @@
+"""A landed set of small sample exports, and the graph run over a copy of it."""
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from ctdc_pipeline import secrets
+from ctdc_pipeline.definitions import build_defs
+from ctdc_pipeline.samples.generate import generate
+from ctdc_pipeline.zones import Zones
+from resources.settings import DataHome, Engine
+
+VICTIMS = 600
+SETTINGS: Mapping[str, Any] = {"reporting_length": 2}
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+APPROVED = {"ctdc/approver": "test"}
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The code location over one data home."""
+
+    zones: Zones
+
+    def run(
+        self, job: str, *, tags: Mapping[str, str] = APPROVED, engine: type[Engine] = Engine, **settings: Any
+    ) -> dg.ExecuteInProcessResult:
+        """Run a job on an ephemeral instance; failures are in the result."""
+        overrides = {"home": DataHome(root=str(self.zones.root)), "engine": engine(**{**SETTINGS, **settings})}
+        definitions = build_defs(resource_overrides=overrides)
+        with dg.DagsterInstance.ephemeral() as instance:
+            return definitions.resolve_job_def(job).execute_in_process(
+                instance=instance, tags=dict(tags), run_config=QUIET, raise_on_error=False
+            )
+
+    def released(self) -> list[Path]:
+        """What is in the public zone."""
+        return sorted(self.zones.releases.iterdir())
+
+
+def told(result: dg.ExecuteInProcessResult) -> str:
+    """Everything that a run's events say of failures and failed checks."""
+    words: list[str] = []
+    for event in result.all_events:
+        if event.is_step_failure:
+            failure = event.step_failure_data
+            words += [str(failure.error), str(failure.user_failure_data)]
+        elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            check = event.asset_check_evaluation_data
+            words += [] if check.passed else [f"{'/'.join(check.asset_key.path)}:{check.check_name}", str(check.description)]
+    return "\n".join(words)
+
+
+@pytest.fixture(scope="session")
+def _landed(tmp_path_factory: pytest.TempPathFactory) -> Zones:
+    zones = Zones(tmp_path_factory.mktemp("landed")).prepare()
+    generate(zones.landing, victims=VICTIMS, seed=3)
+    secrets.generate(zones)
+    return zones
+
+
+@pytest.fixture(scope="session")
+def _refreshed(_landed: Zones, tmp_path_factory: pytest.TempPathFactory) -> Zones:
+    zones = Zones(tmp_path_factory.mktemp("refreshed") / "home")
+    shutil.copytree(_landed.root, zones.root)
+    result = Graph(zones).run("full_refresh")
+    assert result.success, told(result)
+    return zones
+
+
+@pytest.fixture
+def landed(_landed: Zones, tmp_path: Path) -> Graph:
+    """Sample exports have landed; nothing has been run."""
+    shutil.copytree(_landed.root, tmp_path / "home")
+    return Graph(Zones(tmp_path / "home"))
+
+
+@pytest.fixture
+def refreshed(_refreshed: Zones, tmp_path: Path) -> Graph:
+    """A full refresh has succeeded; nothing has been released."""
+    shutil.copytree(_refreshed.root, tmp_path / "home")
+    return Graph(Zones(tmp_path / "home"))
+
+
+@pytest.fixture
+def rewrite(refreshed: Graph) -> Callable[..., None]:
+    """Change one table of the refreshed home through a function from data frame to data frame."""
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    def change(stage: str, name: str, edit: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+        path = refreshed.zones.table(stage, name)
+        schema = pq.read_schema(path)
+        pq.write_table(pa.Table.from_pandas(edit(pq.read_table(path).to_pandas()), preserve_index=False).cast(schema), path)
+
+    return change

@@ -1,0 +1,106 @@
+"""The whole graph, from landed exports to a release, on real files."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from ctdc_pipeline.codebook import codebook
+from ctdc_pipeline.disclosure import prove
+from ctdc_pipeline.files import sha256
+from tests.integration.conftest import Graph, told
+
+
+def tables(home: Path) -> dict[str, str]:
+    return {str(path.relative_to(home)): sha256(path) for path in sorted(home.rglob("*.parquet"))}
+
+
+def test_exports_become_a_verified_release(landed: Graph) -> None:
+    """The main job: if this breaks, nothing else matters."""
+    refresh = landed.run("full_refresh")
+    assert refresh.success, told(refresh)
+    assert landed.released() == [], "a refresh publishes nothing"
+    release = landed.run("release")
+    assert release.success, told(release)
+
+    (folder,) = landed.released()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    records = pd.read_csv(folder / "global_synthetic_dataset.csv", dtype=str)
+    assert tuple(records.columns) == codebook().names
+    assert len(records) == manifest["rows"]["global_synthetic_dataset"] > 0
+    assert prove(
+        landed.zones.table("harmonised", "victims"),
+        folder / "global_synthetic_dataset.csv",
+        folder / "reportable_aggregates.csv",
+        variables=codebook().names,
+        k=10,
+    ).holds
+
+
+def test_every_row_that_came_in_is_accounted_for(refreshed: Graph) -> None:
+    """A row that is lost in silence is a person who is not counted."""
+    account = pq.read_table(refreshed.zones.table("harmonised", "accounting")).to_pandas()
+    for source, rows in account.groupby("source")["rows"].sum().items():
+        assert rows == pq.read_metadata(refreshed.zones.table("ingestion", str(source))).num_rows
+    accepted = account.loc[account["outcome"] == "accepted", "rows"].sum()
+    assert accepted == pq.read_metadata(refreshed.zones.table("harmonised", "victims")).num_rows
+
+
+def test_a_second_refresh_gives_the_same_bytes(refreshed: Graph) -> None:
+    """Whoever audits a release must be able to make it again."""
+    before = tables(refreshed.zones.sensitive)
+    assert refreshed.run("full_refresh").success
+    assert tables(refreshed.zones.sensitive) == before
+
+
+def test_two_releases_stand_beside_each_other(refreshed: Graph) -> None:
+    """A release that replaces the last one takes away what was cited."""
+    assert refreshed.run("release").success
+    (first,) = refreshed.released()
+    before = {path.name: sha256(path) for path in first.iterdir()}
+    assert refreshed.run("release").success
+
+    assert len(refreshed.released()) == 2
+    assert {path.name: sha256(path) for path in first.iterdir()} == before
+
+
+@pytest.mark.parametrize("tags", [{}, {"ctdc/approver": " "}])
+def test_a_release_needs_an_approver(refreshed: Graph, tags: dict[str, str]) -> None:
+    """Publishing is a person's decision, and the run says whose."""
+    result = refreshed.run("release", tags=tags)
+    assert not result.success
+    assert "ctdc/approver" in told(result)
+    assert refreshed.released() == []
+
+
+def test_a_release_before_any_refresh_says_what_to_do(landed: Graph) -> None:
+    """An operator's first mistake must not end in a traceback alone."""
+    result = landed.run("release")
+    assert not result.success
+    assert "full refresh" in told(result)
+
+
+def test_a_release_with_another_k_is_refused(refreshed: Graph) -> None:
+    """The records were made for k = 10; publishing them as k = 20 would promise what does not hold."""
+    result = refreshed.run("release", k=20)
+    assert not result.success
+    assert refreshed.released() == []
+
+
+@pytest.mark.parametrize("setting", [{"k": 1}, {"reporting_length": 0}])
+def test_parameters_out_of_range_fail_the_run(landed: Graph, setting: dict[str, int]) -> None:
+    """k = 1 would publish single people."""
+    result = landed.run("full_refresh", **setting)
+    assert not result.success
+    assert "Choose a" in told(result)
+
+
+def test_only_the_owner_can_look_into_the_sensitive_zone(refreshed: Graph) -> None:
+    """Other accounts of the machine have no business there."""
+    for path in (refreshed.zones.sensitive, *refreshed.zones.sensitive.rglob("*")):
+        if refreshed.zones.landing in path.parents:
+            continue
+        assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
+    assert not list(refreshed.zones.tmp.iterdir()), "nothing sensitive is left in the temp folder"
