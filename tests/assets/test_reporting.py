@@ -1,0 +1,89 @@
+"""What reaches Dagster: figures and failures, never a value of a case."""
+
+from pathlib import Path
+
+import dagster as dg
+import pyarrow as pa
+import pytest
+
+from assets.reporting import guarded, plot, table_result
+from ctdc_pipeline.errors import DeliveryError
+from ctdc_pipeline.files import sha256, write_parquet
+from resources.io_manager import NoRows
+from tests.integration.conftest import QUIET, told
+
+SENTINEL = "Sentinel-Zqx"
+
+
+def failing(error: Exception, *, cause: Exception | None = None) -> str:
+    """What Dagster's events tell of an asset that raises ``error``, which came up while ``cause`` was handled."""
+
+    @dg.asset
+    @guarded()
+    def table() -> dg.MaterializeResult:
+        try:
+            raise cause or error
+        except Exception as first:
+            if cause:
+                raise error from first
+            raise
+
+    definitions = dg.Definitions(assets=[table])
+    job = definitions.resolve_implicit_global_asset_job_def()
+    result = job.execute_in_process(run_config=QUIET, raise_on_error=False)
+    assert not result.success
+    return told(result) + str([event.event_specific_data for event in result.all_events])
+
+
+def test_an_unexpected_error_is_told_without_its_text(capfd: pytest.CaptureFixture[str]) -> None:
+    """The text of a parser's error is often the cell it stumbled over."""
+    text = failing(ValueError(f"could not convert {SENTINEL}"))
+
+    assert SENTINEL not in text + "".join(capfd.readouterr())
+    assert "ValueError in test_reporting.py" in text
+
+
+def test_a_cause_is_not_told(capfd: pytest.CaptureFixture[str]) -> None:
+    """Our own error carries no value, but the one it came from may."""
+    ours = DeliveryError("the date is impossible", remedy="Correct it.", partner="polaris", row=3)
+    text = failing(ours, cause=ValueError(SENTINEL))
+
+    assert SENTINEL not in text + "".join(capfd.readouterr())
+    assert "polaris, row 3: the date is impossible. Correct it." in text
+
+
+def test_rows_cannot_pass_through_dagster() -> None:
+    """The default IO manager pickles what an asset returns below DAGSTER_HOME."""
+
+    @dg.asset
+    def table() -> list[str]:
+        return [SENTINEL]
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = dg.Definitions(assets=[table], resources={"io_manager": NoRows()}).resolve_implicit_global_asset_job_def()
+        result = job.execute_in_process(instance=instance, run_config=QUIET, raise_on_error=False)
+    assert not result.success
+    assert "Rows do not pass through Dagster" in told(result)
+
+
+def test_a_table_is_told_by_figures_only(tmp_path: Path) -> None:
+    """Metadata is kept for ever; it holds the number of rows, their hash and their columns, with the codebook's definitions."""
+    path = tmp_path / "harmonised" / "victims.parquet"
+    write_parquet(pa.table({"gender": [SENTINEL, SENTINEL]}), path)
+    result = table_result(path, k=10)
+    metadata = dict(result.metadata or {})
+
+    assert SENTINEL not in str(result)
+    assert result.asset_key == dg.AssetKey(["harmonised", "victims"])
+    assert metadata["dagster/row_count"] == 2
+    assert metadata["sha256"] == sha256(path)
+    (column,) = metadata["dagster/column_schema"].columns
+    assert column.name == "gender"
+    assert column.description
+
+
+def test_a_plot_is_an_image_in_the_catalogue() -> None:
+    """Markup that the catalogue does not show is no plot."""
+    value = plot("<svg/>")
+    assert isinstance(value, dg.MarkdownMetadataValue)
+    assert "PHN2Zy8+" in str(value.value)
