@@ -77,7 +77,7 @@ def derive(raw: pa.Table, *, source: Source, as_of: date, proxies: Sequence[str]
 
 def identities(raw: pa.Table, *, layout: Layout) -> list[Texts]:
     """The parts of the case identity of each row, without outer spaces and in upper case; "" where a part is blank."""
-    return [np.array([*map(str.upper, _texts(raw, field, layout))], object) for field in layout.having("case_id")]
+    return [np.array([*map(str.upper, texts(raw, field=field, layout=layout))], object) for field in layout.having("case_id")]
 
 
 def pseudonyms(parts: list[Texts], *, source: str, key: bytes) -> Texts:
@@ -86,12 +86,18 @@ def pseudonyms(parts: list[Texts], *, source: str, key: bytes) -> Texts:
     return np.array([hmac.digest(key, "\x1f".join((source, *row)).encode(), "sha256").hex() for row in rows], object)
 
 
+def texts(raw: pa.Table, *, field: Field, layout: Layout) -> Texts:
+    """The text of each row without outer spaces, "" where blank."""
+    distinct, rows = _distinct(raw, field, layout)
+    return distinct[rows]
+
+
 def coded(raw: pa.Table, *, field: Field, layout: Layout) -> tuple[Texts, Mask]:
     """What each row's code of a single-choice ``field`` means (its first meaning, else None), and where the code is unknown."""
     listed = {code.code.casefold(): code.means[0] if code.means else None for code in field.codes}
-    texts, rows = _distinct(raw, field, layout)
-    known = np.array([not text or text.casefold() in listed for text in texts], bool)
-    return np.array([listed.get(text.casefold()) for text in texts], object)[rows], ~known[rows]
+    distinct, rows = _distinct(raw, field, layout)
+    known = np.array([not text or text.casefold() in listed for text in distinct], bool)
+    return np.array([listed.get(text.casefold()) for text in distinct], object)[rows], ~known[rows]
 
 
 class _Derivation:
@@ -124,7 +130,7 @@ class _Derivation:
             if formula.any():
                 self.breaks("formula-text", one.name, formula)
             if one.filled:
-                self.breaks("missing-value", one.name, _texts(self.raw, one, self.layout) == "")
+                self.breaks("missing-value", one.name, texts(self.raw, field=one, layout=self.layout) == "")
 
     def registration(self) -> NDArray[np.datetime64]:
         (one,) = self.layout.having("registered")
@@ -199,9 +205,9 @@ class _Derivation:
         """Alpha-3 code of the first of ``fields`` that has a value."""
         found = np.full(self.size, None, object)
         for one in fields:
-            texts, rows = _distinct(self.raw, one, self.layout)
-            codes = np.array([countries().alpha3(text, system=self.layout.countries) for text in texts], object)
-            self.breaks("unknown-country", one.name, pd.isna(codes)[rows] & (texts != "")[rows])
+            distinct, rows = _distinct(self.raw, one, self.layout)
+            codes = np.array([countries().alpha3(text, system=self.layout.countries) for text in distinct], object)
+            self.breaks("unknown-country", one.name, pd.isna(codes)[rows] & (distinct != "")[rows])
             found = np.where(pd.isna(found), codes[rows], found)
         return found
 
@@ -210,8 +216,8 @@ class _Derivation:
         holds: dict[str, Mask] = {}
         for one in self.layout.having("flags"):
             listed = {code.code.casefold(): code.means for code in one.codes}
-            texts, rows = _distinct(self.raw, one, self.layout)
-            parts = ([*text.split(one.separator)] if one.multi else [text] for text in texts)
+            distinct, rows = _distinct(self.raw, one, self.layout)
+            parts = ([*text.split(one.separator)] if one.multi else [text] for text in distinct)
             chosen = [[part.strip().casefold() for part in cells] for cells in parts]
             unknown = np.array([any(part and part not in listed for part in cells) for cells in chosen], bool)
             self.breaks("unknown-code", one.name, unknown[rows])
@@ -235,20 +241,20 @@ class _Derivation:
         return days
 
     def number(self, one: Field) -> Numbers:
-        texts, rows = _distinct(self.raw, one, self.layout)
-        numbers = np.array([_whole(text) for text in texts], float)
-        self.breaks("not-a-whole-number", one.name, np.isnan(numbers)[rows] & (texts != "")[rows])
+        distinct, rows = _distinct(self.raw, one, self.layout)
+        numbers = np.array([_whole(text) for text in distinct], float)
+        self.breaks("not-a-whole-number", one.name, np.isnan(numbers)[rows] & (distinct != "")[rows])
         return numbers[rows]
 
 
 def parse_days(raw: pa.Table, *, field: Field, layout: Layout) -> tuple[NDArray[np.datetime64], Mask]:
     """The day in each row (NaT where blank or impossible; a year alone is its first day), and where there is text but no day."""
-    texts, rows = _distinct(raw, field, layout)
-    days = np.full(len(texts), np.datetime64("NaT", "D"))
+    distinct, rows = _distinct(raw, field, layout)
+    days = np.full(len(distinct), np.datetime64("NaT", "D"))
     for form in layout.date_formats:
-        read = pd.to_datetime(pd.Series(texts, dtype="str"), format=form, errors="coerce").to_numpy().astype("datetime64[D]")
+        read = pd.to_datetime(pd.Series(distinct, dtype="str"), format=form, errors="coerce").to_numpy().astype("datetime64[D]")
         days = np.where(np.isnat(days), read, days)
-    return days[rows], (np.isnat(days) & (texts != ""))[rows]
+    return days[rows], (np.isnat(days) & (distinct != ""))[rows]
 
 
 def completed_months(start: NDArray[np.datetime64], end: NDArray[np.datetime64]) -> Numbers:
@@ -261,15 +267,10 @@ def completed_months(start: NDArray[np.datetime64], end: NDArray[np.datetime64])
 
 def _distinct(raw: pa.Table, field: Field, layout: Layout) -> tuple[Texts, NDArray[np.intp]]:
     """The distinct texts of a column, without outer spaces and with "" for what the layout calls blank, and each row's index."""
-    rows, texts = pd.factorize(raw.column(field.name).to_numpy())
+    rows, cells = pd.factorize(raw.column(field.name).to_numpy())
     blanks = {blank.casefold() for blank in layout.blanks}
-    plain = [text.strip() for text in texts]
+    plain = [text.strip() for text in cells]
     return np.array(["" if text.casefold() in blanks else text for text in plain], object), rows
-
-
-def _texts(raw: pa.Table, field: Field, layout: Layout) -> Texts:
-    texts, rows = _distinct(raw, field, layout)
-    return texts[rows]
 
 
 def _whole(text: str) -> float:

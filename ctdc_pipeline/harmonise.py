@@ -1,38 +1,27 @@
-"""Which rows enter, and the tables that result: harmonised, quarantine, exclusions and the account that adds them up.
+"""The tables that result of a partner's exports: harmonised, quarantine, exclusions and the account that adds them up.
 
 De-identification happens here: what leaves are codebook variables, row positions and a keyed pseudonym of the case.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ctdc_pipeline.admission import Admission, admit
 from ctdc_pipeline.codebook import codebook
-from ctdc_pipeline.derivation import Derived, Mask, Texts, coded, derive, identities, parse_days, pseudonyms
-from ctdc_pipeline.errors import DeliveryError, ParameterError, TableError
+from ctdc_pipeline.derivation import Derived, derive
+from ctdc_pipeline.errors import ParameterError, TableError
 from ctdc_pipeline.files import write_parquet
-from ctdc_pipeline.partners.layout import Layout, Source
+from ctdc_pipeline.partners.layout import Source
 from ctdc_pipeline.partners.registry import PARTNERS
 from ctdc_pipeline.schemas import ORIGIN
-
-EXCLUSIONS = {
-    "opted-out": "the person asked to be left out",
-    "organisation-without-consent": "the organisation did not consent to contribute",
-    "individual-without-consent": "the person did not consent, or no consent is on record",
-    "not-a-victim": "the record is of someone who is not a victim of trafficking",
-    "test-record": "the record was made for training, testing or demonstration",
-    "reported-too-early": "reported before the first day from which the partner contributes",
-    "duplicate-case": "the case is there already; the most complete record of it stays, of equals the first",
-}
-"""Rules that leave a row out, in the order in which they are tried, and what each means."""
 
 
 def _columns(*names: str) -> pa.Schema:
@@ -191,127 +180,14 @@ def _ingested(path: Path, source: Source) -> pa.Table:
 
 def _harmonise_source(
     source: Source, tables: Mapping[str, pa.Table], key: bytes, as_of: date, proxies: Sequence[str]
-) -> tuple[_Tables, list[str]]:
-    raw, layout = tables[source.name], source.cases
-    derived = derive(raw, source=source, as_of=as_of, proxies=proxies)
-    parts = identities(raw, layout=layout)
-    excluded = np.full(raw.num_rows, None, object)
-    identified = np.logical_and.reduce([part != "" for part in parts])
-    warnings: list[str] = []
-    if source.opt_outs:
-        warnings += _opt_out(excluded, parts, tables[f"{source.name}_opt_outs"], source, source.opt_outs)
-    if source.consents:
-        warnings += _consent(excluded, parts, tables[f"{source.name}_consents"], source, source.consents, raw, derived)
-    for field in layout.having("status"):
-        meaning, _ = coded(raw, field=field, layout=layout)
-        _exclude(excluded, meaning, pd.notna(meaning))
-    if source.reported_from:
-        days, _ = parse_days(raw, field=layout.having("registered")[0], layout=layout)
-        _exclude(excluded, "reported-too-early", days < np.datetime64(source.reported_from, "D"))
-    excluded[~identified] = None  # Whose identity is blank can be held against no list: quarantined for that.
-    quarantined = derived.quarantined & pd.isna(excluded)
-    keys = pseudonyms(parts, source=source.name, key=key)
-    remaining = ~quarantined & pd.isna(excluded)
-    _exclude(excluded, "duplicate-case", remaining & _repeats(keys, derived, remaining))
-    accepted = ~quarantined & pd.isna(excluded)
-    return _tables(source, raw, derived, keys, accepted, quarantined, excluded), warnings
+) -> tuple[_Tables, tuple[str, ...]]:
+    derived = derive(tables[source.name], source=source, as_of=as_of, proxies=proxies)
+    admission = admit(derived, source=source, tables=tables, key=key)
+    return _tables(source, tables[source.name], derived, admission), admission.warnings
 
 
-def _exclude(excluded: Texts, rule: str | Texts, mask: Mask) -> None:
-    """Mark the rows in ``mask`` that no earlier rule has left out."""
-    free = mask & pd.isna(excluded)
-    excluded[free] = rule[free] if isinstance(rule, np.ndarray) else rule
-
-
-def _among(parts: Sequence[Texts], names: Collection[tuple[str, ...]]) -> Mask:
-    """Whose identity is one of ``names``."""
-    return np.fromiter((row in names for row in zip(*parts, strict=True)), bool, len(parts[0]))
-
-
-def _entries(table: pa.Table, source: Source, layout: Layout) -> list[Texts]:
-    """The identities a list names; refuses an entry that names nobody."""
-    parts = identities(table, layout=layout)
-    for position in np.flatnonzero(parts[0] == "")[:1]:
-        raise DeliveryError(
-            "the entry names nobody",
-            remedy="Complete or remove it.",
-            partner=source.name,
-            file=table.column("_file")[position].as_py(),
-            row=table.column("_row")[position].as_py(),
-            column=layout.having("case_id")[0].name,
-        )
-    return parts
-
-
-def _opt_out(excluded: Texts, parts: list[Texts], table: pa.Table, source: Source, layout: Layout) -> list[str]:
-    entries = _entries(table, source, layout)
-    groups = [*parts[:-1], np.full(len(parts[-1]), "", object)]
-    named = {*zip(*entries, strict=True)}
-    _exclude(excluded, "opted-out", _among(parts, named) | _among(groups, named))
-    matched = _among(entries, {*zip(*parts, strict=True), *zip(*groups, strict=True)})
-    if named and not matched.any():
-        raise DeliveryError(
-            "the opt-out list matches no case of the export",
-            remedy="Check that both use the same numbers; publishing would include people who asked to be left out.",
-            partner=source.name,
-            file=table.column("_file")[0].as_py(),
-        )
-    missed = int((~matched).sum())
-    return [f"{source.name}: {missed} of {len(matched)} opt-outs match no case of the export"] if missed else []
-
-
-def _consent(
-    excluded: Texts, parts: list[Texts], table: pa.Table, source: Source, layout: Layout, raw: pa.Table, derived: Derived
-) -> list[str]:
-    entries = _entries(table, source, layout)
-    (status,) = layout.having("status")
-    refusal, unknown = coded(table, field=status, layout=layout)
-    blank = np.array([not text.strip() for text in table.column(status.name).to_pylist()], bool)
-    for position in np.flatnonzero(unknown | blank)[:1]:
-        raise DeliveryError(
-            "the entry does not say whether consent was given",
-            remedy="Use a code of the layout.",
-            partner=source.name,
-            file=table.column("_file")[position].as_py(),
-            row=table.column("_row")[position].as_py(),
-            column=status.name,
-        )
-    whole = entries[-1] == ""  # An entry without a person is the organisation's own.
-    refused = pd.notna(refusal)
-    listed = {*entries[0][whole]}
-    member = parts[0]
-    unlisted = np.array([name != "" and name not in listed for name in member], bool)
-    files = pd.Series(raw.column("_file").to_numpy())
-    for name in sorted({*files[unlisted]}):
-        if unlisted[files == name].all():
-            raise DeliveryError(
-                "the consent register has no entry for the organisation that sent this file",
-                remedy="Add the organisation to the register, with or without consent, or remove the file.",
-                partner=source.name,
-                file=name,
-            )
-    derived.break_rule("unknown-organisation", source.cases.having("case_id")[0].name, unlisted)
-    agreed = listed - {*entries[0][whole & refused]}
-    willing, unwilling = ({*zip(*(part[~whole & said] for part in entries), strict=True)} for said in (~refused, refused))
-    _exclude(excluded, "organisation-without-consent", ~unlisted & ~_among([member], {(name,) for name in agreed}))
-    _exclude(excluded, "individual-without-consent", ~unlisted & ~_among(parts, willing - unwilling))
-    silent = len(agreed - {*member})
-    return [f"{source.name}: {silent} consenting organisations sent no rows"] if silent else []
-
-
-def _repeats(keys: Texts, derived: Derived, remaining: Mask) -> Mask:
-    """Rows, among the remaining, that repeat a case of which a more complete or an earlier row remains."""
-    filled = np.sum([pd.notna(values) for values in derived.values.values()], axis=0)
-    order = pd.DataFrame({"key": keys, "filled": -filled, "row": np.arange(len(keys))}).loc[remaining]
-    order = order.sort_values(["key", "filled", "row"])
-    repeats = np.zeros(len(keys), bool)
-    repeats[order["row"][order["key"].duplicated()]] = True
-    return repeats
-
-
-def _tables(
-    source: Source, raw: pa.Table, derived: Derived, keys: Texts, accepted: Mask, quarantined: Mask, excluded: Texts
-) -> _Tables:
+def _tables(source: Source, raw: pa.Table, derived: Derived, admission: Admission) -> _Tables:
+    accepted, quarantined, excluded = admission.accepted, admission.quarantined, admission.excluded
     place = pd.DataFrame(
         {
             "partner": source.partner,
@@ -320,7 +196,7 @@ def _tables(
             "source_row": raw.column("_row").to_numpy(),
         }
     )
-    rows = place[accepted].assign(case_key=keys[accepted])
+    rows = place[accepted].assign(case_key=admission.case_keys[accepted])
     columns = {name: pa.array(rows[name].to_numpy()) for name in rows} | {
         name: pa.array(values[accepted], pa.string()) for name, values in derived.values.items()
     }

@@ -8,9 +8,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
+from ctdc_pipeline.admission import EXCLUSIONS
 from ctdc_pipeline.codebook import codebook
 from ctdc_pipeline.derivation import RULES
-from ctdc_pipeline.harmonise import EXCLUSIONS
 from ctdc_pipeline.partners.layout import Field, Layout, Source
 from ctdc_pipeline.partners.registry import SOURCES
 

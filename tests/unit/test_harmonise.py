@@ -161,7 +161,7 @@ def test_a_consenting_organisation_that_sent_nothing_is_a_warning(tmp_path: Path
     assert summary.warnings == ("liberty_shared: 1 consenting organisations sent no rows",)
 
 
-@pytest.mark.parametrize("code", ["", "maybe"])
+@pytest.mark.parametrize("code", ["", "maybe", "Unknown"])
 def test_a_register_that_does_not_say_yes_or_no_is_refused(tmp_path: Path, code: str) -> None:
     """Guards against a blank taken for consent."""
     with pytest.raises(DeliveryError, match="does not say whether consent was given") as caught:

@@ -2,8 +2,8 @@
 
 import pytest
 
+from ctdc_pipeline.admission import EXCLUSIONS
 from ctdc_pipeline.codebook import codebook
-from ctdc_pipeline.harmonise import EXCLUSIONS
 from ctdc_pipeline.partners.layout import Layout
 from ctdc_pipeline.partners.registry import PARTNERS, SOURCES
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from ctdc_pipeline.admission import EXCLUSIONS
 from ctdc_pipeline.derivation import RULES
 from ctdc_pipeline.errors import ParameterError
 from ctdc_pipeline.files import sha256
-from ctdc_pipeline.harmonise import EXCLUSIONS, harmonise, unite
+from ctdc_pipeline.harmonise import harmonise, unite
 from ctdc_pipeline.partners.reading import ingest
 from ctdc_pipeline.partners.registry import PARTNERS, SOURCES
 from ctdc_pipeline.samples.generate import SampleSummary, generate
