@@ -46,7 +46,7 @@ RULES = {
 }
 """Rules whose breach sends a row to quarantine, and what each means."""
 
-_FORMULA = pc.MatchSubstringOptions(r"^\s*([=@]|[+\-]\S*[A-Za-z]\S*[|!(])")
+_FORMULA = pc.MatchSubstringOptions(r"^\s*([=@＝＠]|[+\-]\S*[A-Za-z]\S*[|!(])")
 
 
 @dataclass

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from ctdc_pipeline.admission import EXCLUSIONS
 from ctdc_pipeline.codebook import codebook
 from ctdc_pipeline.derivation import RULES
-from ctdc_pipeline.partners.layout import Field, Layout, Source
+from ctdc_pipeline.partners.layout import DELIMITERS, Field, Layout, Source
 from ctdc_pipeline.partners.registry import SOURCES
 
 _COUNTRIES = {
@@ -20,7 +20,6 @@ _COUNTRIES = {
     "iso3": "ISO 3166-1 alpha-3",
     "name": "names, in any usual form",
 }
-_SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
 
 _INTRODUCTION = """# Partner exports
 
@@ -36,7 +35,8 @@ case and with spaces around it. An unknown column is kept out and reported; a mi
 
 ## What every source has in common
 
-- **Identity.** The *case_id* fields together identify a case within its source. Harmonised records carry HMAC-SHA256
+- **Identity.** The *case_id* fields together identify a case within its source, in any case of letters and with
+  any spaces around them. Harmonised records carry HMAC-SHA256
   of them under the key of the installation, and nothing else that names anybody; the pseudonym itself is dropped
   before synthesis.
 - **Year of registration** is the year of the *registered* field.
@@ -91,9 +91,7 @@ def _source(source: Source) -> Iterable[str]:
 
 def _layout(layout: Layout) -> Iterable[str]:
     kind = (
-        f"Excel workbook, sheet `{layout.sheet}`"
-        if layout.format == "xlsx"
-        else f"CSV, {_SEPARATORS[layout.delimiter]}-separated"
+        f"Excel workbook, sheet `{layout.sheet}`" if layout.format == "xlsx" else f"CSV, {DELIMITERS[layout.delimiter]}-separated"
     )
     forms = " or ".join(f"`{form}`" for form in layout.date_formats)
     blanks = f" Also blank: {', '.join(f'`{blank}`' for blank in layout.blanks)}." if layout.blanks else ""

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
+DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+"""Separators of columns that are known, and what they are called."""
+
 Basis = Literal["official", "modelled"]
 Type = Literal["text", "code", "date", "integer", "country"]
 Role = Literal[

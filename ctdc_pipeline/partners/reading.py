@@ -25,7 +25,7 @@ from python_calamine import CalamineError, CalamineWorkbook
 
 from ctdc_pipeline.errors import DeliveryError
 from ctdc_pipeline.files import sha256, write_parquet
-from ctdc_pipeline.partners.layout import Layout, Source
+from ctdc_pipeline.partners.layout import DELIMITERS, Layout, Source
 
 MAX_BYTES = 1 << 30
 """Largest file, and largest content of a compressed one, in bytes."""
@@ -34,7 +34,6 @@ MAX_CELL = 32_767
 MAX_CELLS = 50_000_000
 """Largest sheet, rows times columns."""
 
-_DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _OLE = b"\xd0\xcf\x11\xe0"
 _ZIP = b"PK\x03\x04"
 _CELL = re.compile(rb'<(?:\w+:)?c [^>]*?\br="([A-Z]{1,3})(\d{1,7})"[^>]*>(\s*<(?:\w+:)?f[ />])?')
@@ -153,10 +152,10 @@ def _text(raw: bytes, layout: Layout, place: _Place) -> tuple[list[str], pa.Tabl
     first, _, rest = raw.partition(b"\n")
     headings = _headings(first.decode("utf-8"), layout.delimiter)
     known = {field.name for field in layout.fields}
-    hits = {delimiter: len(known & {*_headings(first.decode("utf-8"), delimiter)}) for delimiter in _DELIMITERS}
+    hits = {delimiter: len(known & {*_headings(first.decode("utf-8"), delimiter)}) for delimiter in DELIMITERS}
     better = max(hits, key=lambda delimiter: hits[delimiter])
     if hits[better] > hits[layout.delimiter]:
-        expected, found = _DELIMITERS[layout.delimiter], _DELIMITERS[better]
+        expected, found = DELIMITERS[layout.delimiter], DELIMITERS[better]
         place.refuse(f"columns are separated by {found}, not {expected}", f"Export with {expected} as separator.")
     _check_headings(headings, layout, place)
     if not rest.strip():

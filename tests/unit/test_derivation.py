@@ -138,6 +138,7 @@ def test_values_follow_the_codebook(source: str, cells: dict[str, str], expected
         ({"CASE_NOTES": "+cmd|x"}, "CASE_NOTES", "formula-text"),
         ({"CASE_NOTES": "-2+3+cmd|x"}, "CASE_NOTES", "formula-text"),
         ({"CASE_NOTES": "\t=1"}, "CASE_NOTES", "formula-text"),
+        ({"CASE_NOTES": "＝1"}, "CASE_NOTES", "formula-text"),
     ],
 )
 def test_a_row_that_breaks_a_rule_is_named_with_field_and_rule(cells: dict[str, str], field: str, rule: str) -> None:
