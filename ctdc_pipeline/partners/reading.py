@@ -10,6 +10,7 @@ import csv
 import io
 import re
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -150,9 +151,13 @@ def _check_headings(headings: Sequence[str], layout: Layout, place: _Place) -> N
 def _text(raw: bytes, layout: Layout, place: _Place) -> tuple[list[str], pa.Table]:
     raw = _plain(raw, place)
     first, _, rest = raw.partition(b"\n")
-    headings = _headings(first.decode("utf-8"), layout.delimiter)
+    try:
+        splits = {delimiter: _headings(first.decode("utf-8"), delimiter) for delimiter in DELIMITERS}
+    except csv.Error:
+        place.refuse("the headings cannot be read", "End lines with a line feed, and keep line breaks out of headings.")
+    headings = splits[layout.delimiter]
     known = {field.name for field in layout.fields}
-    hits = {delimiter: len(known & {*_headings(first.decode("utf-8"), delimiter)}) for delimiter in DELIMITERS}
+    hits = {delimiter: len(known & {*split}) for delimiter, split in splits.items()}
     better = max(hits, key=lambda delimiter: hits[delimiter])
     if hits[better] > hits[layout.delimiter]:
         expected, found = DELIMITERS[layout.delimiter], DELIMITERS[better]
@@ -238,6 +243,8 @@ def _formulas(path: Path, name: str, place: _Place) -> list[tuple[int, int]]:
         with zipfile.ZipFile(path) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
                 place.refuse(f"the workbook unpacks to more than {MAX_BYTES} bytes", "Send only the sheet that is asked for.")
+            if archive.testzip():  # Also finds an entry that grows beyond the size it declares.
+                raise zipfile.BadZipFile
             links = _parts(archive, "xl/_rels/workbook.xml.rels", "Relationship")
             targets = {link.get("Id"): link.get("Target", "") for link in links}
             sheets = {one.get("name"): one.get(f"{{{_OFFICE}}}id") for one in _parts(archive, "xl/workbook.xml", "sheet")}
@@ -245,7 +252,16 @@ def _formulas(path: Path, name: str, place: _Place) -> list[tuple[int, int]]:
                 place.refuse(f"there is no sheet named {name}", "Name the sheet so.")
             target = targets[sheets[name]]
             sheet = archive.read(target.removeprefix("/") if target.startswith("/") else f"xl/{target}")
-    except (zipfile.BadZipFile, ElementTree.ParseError, KeyError, NotImplementedError, RuntimeError, EOFError):
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        ElementTree.ParseError,
+        KeyError,
+        NotImplementedError,
+        RuntimeError,
+        OSError,
+        EOFError,
+    ):
         place.refuse("this is not a workbook, or it is damaged", "Save it as .xlsx and send it again.")
     cells = [(int(row), _position(letters), bool(formula)) for letters, row, formula in _CELL.findall(sheet)]
     if cells and max(cell[0] for cell in cells) * max(cell[1] for cell in cells) > MAX_CELLS:

@@ -3,12 +3,15 @@
 import traceback
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
 import openpyxl
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ctdc_pipeline.errors import DeliveryError
 from ctdc_pipeline.files import sha256
@@ -101,12 +104,15 @@ def _without_rows(content: bytes) -> bytes:
 
 
 def _latin(content: bytes) -> bytes:
-    return content.replace(SENTINEL.encode(), "Müller".encode("cp1252"))
+    return content.replace(TARGET, "Müller".encode("cp1252"))
 
 
 def _nul(content: bytes) -> bytes:
-    return content.replace(SENTINEL.encode(), b"a\0b")
+    return content.replace(TARGET, b"a\0b")
 
+
+TARGET = b"target"
+"""The cell of the second row that is damaged."""
 
 DAMAGES: dict[str, tuple[Damage, str, int | None]] = {
     "empty": (lambda _: b"", "the file is empty", None),
@@ -117,13 +123,14 @@ DAMAGES: dict[str, tuple[Damage, str, int | None]] = {
     "NUL byte": (_nul, "NUL byte", 2),
     "cut off": (lambda content: content[:-9], "last line is cut off", 2),
     "open quote": (lambda content: content.replace(b";;", b';";', 1), "never closed", None),
-    "extra cell": (lambda content: content.replace(SENTINEL.encode(), b"a;b"), "more or fewer cells", 2),
-    "long cell": (lambda content: content.replace(SENTINEL.encode(), b"x" * 40_000), "longer than 32767", 2),
-    "huge cell": (lambda content: content.replace(SENTINEL.encode(), b"x" * 40_000_000), "cell", None),
+    "extra cell": (lambda content: content.replace(TARGET, b"a;b"), "more or fewer cells", 2),
+    "long cell": (lambda content: content.replace(TARGET, b"x" * 40_000), "longer than 32767", 2),
+    "huge cell": (lambda content: content.replace(TARGET, b"x" * 40_000_000), "cell", None),
     "column twice": (lambda content: content.replace(b"BIRTH_DATE", b"REG_DATE"), "heading occurs twice", None),
     "column missing": (lambda content: content.replace(b"GENDER_CD", b"GENRE"), "required columns are missing: GENDER_CD", None),
     "headings missing": (lambda content: content.partition(b"\n")[2], "none of the expected headings", None),
     "a workbook": (lambda _: b"PK\x03\x04", "workbook or an archive", None),
+    "lone returns": (lambda content: content.replace(b"\r\n", b"\r"), "headings cannot be read", None),
 }
 
 
@@ -131,11 +138,11 @@ DAMAGES: dict[str, tuple[Damage, str, int | None]] = {
 def test_a_damaged_text_file_is_refused(tmp_path: Path, damage: str) -> None:
     """Guards against half a delivery taken in, a bare traceback, and a cell quoted in a message."""
     change, message, row = DAMAGES[damage]
-    path = land(tmp_path, "iom_mimosa", {"LAST_NAME": SENTINEL}, {"FIRST_NAME": SENTINEL, "LAST_NAME": "x"})
-    content = path.read_bytes()
-    if row:
-        content = content.replace(SENTINEL.encode(), b"y", 1)
-    path.write_bytes(change(content))
+    marked = {field.name: SENTINEL for field in LAYOUTS["iom_mimosa"].fields}
+    path = land(
+        tmp_path, "iom_mimosa", marked, {**marked, "FIRST_NAME": TARGET.decode(), "MEDICAL_ISSUE_YN": "", "RETURN_DATE": ""}
+    )
+    path.write_bytes(change(path.read_bytes()))
     with pytest.raises(DeliveryError, match=message) as caught:
         take_in(tmp_path, "iom_mimosa")
     assert caught.value.partner == "iom_mimosa"
@@ -195,6 +202,18 @@ def test_a_damaged_workbook_is_refused(tmp_path: Path, damage: str) -> None:
         take_in(tmp_path, "iom_legacy")
     assert caught.value.file == path.name
     assert SENTINEL not in "".join(traceback.format_exception(caught.value))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(["iom_mimosa", "iom_legacy"]), st.floats(0, 0.999), st.integers(0, 40), st.binary(max_size=40))
+def test_any_damage_is_read_or_refused(tmp_path: Path, table: str, where: float, length: int, noise: bytes) -> None:
+    """Guards against damage nobody thought of that ends in a traceback of some library, which may quote a cell."""
+    path = land(tmp_path, table, {"CASE_NOTES": 'a "b"\n;', "Remarks": "x"}, {})
+    content = path.read_bytes()
+    start = int(where * len(content))
+    path.write_bytes(content[:start] + noise + content[start + length :])
+    with suppress(DeliveryError):
+        reading.read(path, layout=LAYOUTS[table], source=table)
 
 
 @pytest.mark.parametrize(("table", "missing"), [("polaris", "polaris_opt_outs"), ("polaris_opt_outs", "polaris")])
