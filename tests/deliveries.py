@@ -9,9 +9,12 @@ from pathlib import Path
 
 import openpyxl
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from ctdc_pipeline.files import write_parquet
+from ctdc_pipeline.harmonise import HarmoniseSummary, harmonise
 from ctdc_pipeline.partners.layout import Layout
-from ctdc_pipeline.partners.registry import SOURCES
+from ctdc_pipeline.partners.registry import PARTNERS, SOURCES
 
 KEY = b"0123456789abcdef0123456789abcdef"
 TODAY = date(2021, 6, 30)
@@ -75,3 +78,31 @@ def land(landing: Path, table: str, *rows: Mapping[str, str], name: str = "") ->
         with path.open("w", encoding=layout.encoding, newline="") as file:
             csv.writer(file, delimiter=layout.delimiter).writerows(lines)
     return path
+
+
+def harmonised(
+    tmp_path: Path,
+    partner: str,
+    *rows: Mapping[str, str],
+    listed: tuple[Mapping[str, str], ...] = (),
+    key: bytes = KEY,
+    proxies: dict[str, list[str]] | None = None,
+) -> HarmoniseSummary:
+    """Harmonise ``rows`` (of IOM: as rows of MiMOSA, beside one of the legacy workbook) with ``listed`` as its list."""
+    ingested = tmp_path / "ingestion"
+    for source in PARTNERS[partner]:
+        own = ({},) if source.name == "iom_legacy" else rows
+        tables = {source.name: own, f"{source.name}_opt_outs": listed, f"{source.name}_consents": listed}
+        for name in source.layouts:
+            write_parquet(raw(name, *tables[name]), ingested / f"{name}.parquet")
+    return harmonise(partner, ingested=ingested, folder=tmp_path / "harmonised", key=key, as_of=TODAY, proxies=proxies)
+
+
+def outcome(tmp_path: Path, name: str) -> list[dict[str, object]]:
+    """A table that ``harmonised`` wrote, as a list of rows."""
+    return pq.read_table(tmp_path / "harmonised" / f"{name}.parquet").to_pylist()
+
+
+def left_out(tmp_path: Path, partner: str) -> dict[object, object]:
+    """Row numbers and the rule that excluded them."""
+    return {row["source_row"]: row["rule"] for row in outcome(tmp_path, f"{partner}_exclusions")}
