@@ -1,6 +1,6 @@
 """From the raw rows of one source to the variables of the codebook, and every rule that a row can break on the way.
 
-Works column by column: each distinct text is judged once. Which rows enter is decided in ``harmonise``; nothing here drops a row
+Works column by column: each distinct text is judged once. Which rows enter is decided in ``admission``; nothing here drops a row
 or repairs a value.
 """
 
