@@ -35,7 +35,7 @@ def test_nothing_that_identifies_anybody_goes_on(tmp_path: Path) -> None:
 def test_the_pseudonym_is_keyed_and_bound_to_the_source(tmp_path: Path) -> None:
     """Guards against pseudonyms that anybody can compute, or that join two systems which number cases alike."""
     harmonised(tmp_path, "polaris", {})
-    expected = hmac.digest(KEY, b"polaris\x1fC1\x1fV1", "sha256").hex()
+    expected = hmac.digest(KEY, b'["polaris", "C1", "V1"]', "sha256").hex()
     assert outcome(tmp_path, "polaris")[0]["case_key"] == expected
     harmonised(tmp_path, "polaris", {}, key=b"another key")
     assert outcome(tmp_path, "polaris")[0]["case_key"] != expected
