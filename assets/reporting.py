@@ -2,9 +2,10 @@
 
 import traceback
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pyarrow.parquet as pq
@@ -16,9 +17,11 @@ from ctdc_pipeline.files import sha256
 OWNERS = ["team:ctdc-data"]
 KINDS = {"python", "parquet"}
 
+Materialized = dg.MaterializeResult[Any]
+
 
 @contextmanager
-def guarded() -> Iterator[None]:
+def guarded() -> Generator[None]:
     """Let no exception reach Dagster's event log with a text that could quote a case. Use it as a decorator, below Dagster's.
 
     Our own errors are free of values by construction. Of any other error only the type and the place are told.
@@ -36,8 +39,8 @@ def guarded() -> Iterator[None]:
         raise dg.Failure(text, allow_retries=False) from None
 
 
-def table_result(path: Path, **figures: dg.MetadataValue | float | str) -> dg.MaterializeResult:
-    """The materialisation of the Parquet table at ``path``, which is named like its asset: rows, hash, columns, and ``figures``."""
+def table_result(path: Path, **figures: dg.MetadataValue | float | str) -> Materialized:
+    """The materialisation of the Parquet table at ``path``, named like its asset: rows, hash, columns, and ``figures``."""
     schema = pq.read_schema(path)
     book = codebook()
     described = {variable.name: variable.definition for variable in (*book.variables, *book.details)}

@@ -56,7 +56,7 @@ def single_counts(counts: Path) -> pa.Table:
 
 
 def rarity_by_length(counts: Path, *, k: int, length: int) -> pa.Table:
-    """How many combinations each length has: ``length``, ``distinct``, ``reportable``, ``rare`` (below ``k``), ``unique`` (int64).
+    """How many combinations each ``length`` has: ``distinct``, ``reportable``, ``rare`` (below ``k``), ``unique`` (all int64).
 
     Needs counts made without a minimum. Raises ParameterError and TableError.
     """
@@ -102,7 +102,7 @@ def single_counts_schema() -> pandera.DataFrameSchema:
 
 
 def aggregates_schema(*, k: int, length: int) -> pandera.DataFrameSchema:
-    """What ``reportable_aggregates`` returns: nothing below ``k``, nothing but multiples of ``k``, nothing longer than ``length``."""
+    """What ``reportable_aggregates`` returns: multiples of ``k`` only, nothing longer than ``length``."""
     rounded = pandera.Check(lambda counts: counts % k == 0, name="multiple of k")
     places = {}
     for place in range(1, length + 1):

@@ -1,4 +1,4 @@
-"""The Dagster code location: the domain's one module that knows Dagster. It assembles and defines nothing of its own but the jobs."""
+"""The Dagster code location, and the one module of the domain that knows Dagster. It assembles; all it defines are jobs."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -123,10 +123,11 @@ def _reader(path: Path) -> str:
 
 # Attributes in either table, and how many of them are published with a count other than the sensitive one rounded down.
 _INEXACT = """
-    WITH before AS (SELECT variable, value, count(*) AS n FROM (UNPIVOT actual ON * INTO NAME variable VALUE value) GROUP BY ALL),
-         after AS (SELECT variable, value, count(*) AS n FROM (UNPIVOT published ON * INTO NAME variable VALUE value) GROUP BY ALL)
-    SELECT count(*), count(*) FILTER (coalesce(after.n, 0) != coalesce(before.n, 0) - coalesce(before.n, 0) % {k})
-    FROM before FULL JOIN after USING (variable, value)
+    WITH cells AS (
+        SELECT variable, value, 1 AS before, 0 AS after FROM (UNPIVOT actual ON * INTO NAME variable VALUE value)
+        UNION ALL SELECT variable, value, 0, 1 FROM (UNPIVOT published ON * INTO NAME variable VALUE value)
+    ), counts AS (SELECT sum(before) AS before, sum(after) AS after FROM cells GROUP BY variable, value)
+    SELECT count(*), count(*) FILTER (after != before - before % {k}) FROM counts
 """
 
 

@@ -44,7 +44,7 @@ def missingness(victims: Path) -> pa.Table:
 
 
 def suppression(victims: Path, synthetic: Path) -> pa.Table:
-    """Values of each ``variable`` before and after (``sensitive``, ``synthetic``) and the ``lost`` share in percent, one decimal."""
+    """Values of each ``variable`` before and after (``sensitive``, ``synthetic``), and the share ``lost`` in percent."""
     names = codebook().names
     counts = ", ".join(f'count("{name}") AS "{name}"' for name in names)
     columns = ", ".join(f'"{name}"' for name in names)

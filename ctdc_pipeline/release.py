@@ -108,7 +108,7 @@ def _write_dictionary(staging: Path) -> None:
     """The data dictionary of the released variables, as CSV and as Markdown."""
     rows = [
         {
-            "position": variable.position,
+            "position": str(variable.position),
             "name": variable.name,
             "label": variable.label,
             "group": variable.group,
@@ -124,9 +124,9 @@ def _write_dictionary(staging: Path) -> None:
     text += ["An empty cell is a missing value. A flag is 1 or missing; missing does not mean that it did not happen.", ""]
     for row in rows:
         text += [f"## {row['position']}. {row['name']}", ""]
-        text += [f"- {field}: {str(row[field]).replace(' | ', ', ')}" for field in ("label", "group", "type")]
+        text += [f"- {field}: {row[field].replace(' | ', ', ')}" for field in ("label", "group", "type")]
         text += [f"- {field}: {row[field].replace(' | ', ', ')}" for field in ("values", "aliases") if row[field]]
-        text += ["", str(row["definition"]), ""]
+        text += ["", row["definition"], ""]
     (staging / f"{DICTIONARY}.md").write_text("\n".join(text), encoding="utf-8")
 
 

@@ -18,7 +18,7 @@ KEY_BYTES = 32
 
 
 def pseudonym_key(zones: Zones) -> bytes:
-    """The HMAC key of the case pseudonyms: at least 32 bytes, as hexadecimal digits in ``CTDC_PSEUDONYM_KEY``. Raises ParameterError."""
+    """The HMAC key of the case pseudonyms: at least 32 bytes, given as hexadecimal digits. Raises ParameterError."""
     try:
         key = bytes.fromhex(_read(zones, KEY))
     except ValueError:

@@ -1,1 +1,1 @@
-"""Dagster resources: where data lives, how the engine is set, what is secret, and the IO manager that keeps rows out of Dagster."""
+"""Dagster resources: where data lives, how the engine is set, and the IO manager that keeps rows out of Dagster."""

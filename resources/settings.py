@@ -10,7 +10,7 @@ from ctdc_pipeline import secrets
 from ctdc_pipeline.zones import Zones
 
 
-class DataHome(dg.ConfigurableResource):
+class DataHome(dg.ConfigurableResource[None]):
     """The zones of the data, and the secrets kept beside them. Secrets are read when used and never become configuration."""
 
     root: str = Field(default="", description="Home folder of the data; empty means CTDC_HOME, or ./var when that is unset.")
@@ -28,7 +28,7 @@ class DataHome(dg.ConfigurableResource):
         return secrets.synthesis_seed(self.zones())
 
 
-class Engine(dg.ConfigurableResource):
+class Engine(dg.ConfigurableResource[None]):
     """The privacy parameters and the limits of the counting and synthesis engine."""
 
     k: int = Field(

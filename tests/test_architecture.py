@@ -110,7 +110,7 @@ def test_the_code_of_an_asset_stands_in_its_folder() -> None:
     """An asset that strays is found by nobody."""
     for definition in build_defs().assets or []:
         if isinstance(definition, dg.AssetsDefinition) and definition.keys:
-            function = definition.op.compute_fn.decorated_fn
+            function = getattr(definition.op.compute_fn, "decorated_fn")  # noqa: B009 (a type that hides it)
             folder = Path(inspect.getsourcefile(inspect.unwrap(function)) or "").parent
             assert {key.path[0] for key in definition.keys} == {folder.name}
 

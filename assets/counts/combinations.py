@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 
 from assets.gates import verdict
 from assets.harmonised.victims import victims
-from assets.reporting import OWNERS, guarded
+from assets.reporting import OWNERS, Materialized, guarded
 from ctdc_pipeline.aggregates import miscounted_lengths
 from ctdc_pipeline.codebook import codebook
 from ctdc_pipeline.counting import count_combinations
@@ -21,7 +21,7 @@ from resources.settings import DataHome, Engine
     deps=[victims],
 )
 @guarded()
-def combinations(home: DataHome, engine: Engine) -> dg.MaterializeResult:
+def combinations(home: DataHome, engine: Engine) -> Materialized:
     """Exact counts of all combinations of attributes up to the reporting length, one file a length.
 
     Sensitive: rare combinations describe single people. For the data team only.

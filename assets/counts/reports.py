@@ -4,7 +4,7 @@ import dagster as dg
 
 from assets.counts.combinations import combinations
 from assets.gates import schema_gate
-from assets.reporting import KINDS, OWNERS, guarded, table_result
+from assets.reporting import KINDS, OWNERS, Materialized, guarded, table_result
 from ctdc_pipeline import aggregates
 from ctdc_pipeline.files import write_parquet
 from resources.settings import DataHome, Engine
@@ -12,7 +12,7 @@ from resources.settings import DataHome, Engine
 
 @dg.asset(key=["counts", "single_counts"], group_name="counts", owners=OWNERS, kinds=KINDS, code_version="1", deps=[combinations])
 @guarded()
-def single_counts(home: DataHome) -> dg.MaterializeResult:
+def single_counts(home: DataHome) -> Materialized:
     """Exact count of every attribute.
 
     Sensitive: exact and not protected. For the data team only.
@@ -32,7 +32,7 @@ def single_counts(home: DataHome) -> dg.MaterializeResult:
     deps=[combinations],
 )
 @guarded()
-def reportable_aggregates(home: DataHome, engine: Engine) -> dg.MaterializeResult:
+def reportable_aggregates(home: DataHome, engine: Engine) -> Materialized:
     """Combinations found in at least k records, with counts rounded down to multiples of k.
 
     Protected: becomes public with the release it goes into.
@@ -48,7 +48,7 @@ def reportable_aggregates(home: DataHome, engine: Engine) -> dg.MaterializeResul
     key=["counts", "rarity_by_length"], group_name="counts", owners=OWNERS, kinds=KINDS, code_version="1", deps=[combinations]
 )
 @guarded()
-def rarity_by_length(home: DataHome, engine: Engine) -> dg.MaterializeResult:
+def rarity_by_length(home: DataHome, engine: Engine) -> Materialized:
     """How many combinations of each length are reportable, rare (below k) or unique.
 
     Internal: figures about the sensitive table. For the data team and the release approver.

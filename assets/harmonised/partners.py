@@ -4,7 +4,7 @@ import dagster as dg
 
 from assets.gates import schema_gate
 from assets.ingestion.exports import EXPORTS
-from assets.reporting import KINDS, OWNERS, guarded, table_result
+from assets.reporting import KINDS, OWNERS, Materialized, guarded, table_result
 from ctdc_pipeline.harmonise import harmonise
 from ctdc_pipeline.partners.registry import PARTNERS
 from ctdc_pipeline.schemas import harmonised_schema
@@ -26,7 +26,7 @@ def partner_asset(partner: str) -> dg.AssetsDefinition:
         "Sensitive: no names, but records of people. For the data team only.",
     )
     @guarded()
-    def cases(home: DataHome, engine: Engine) -> dg.MaterializeResult:
+    def cases(home: DataHome, engine: Engine) -> Materialized:
         zones = home.zones()
         path = zones.table("harmonised", partner)
         summary = harmonise(

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 
 from assets.gates import plain, schema_gate, verdict
 from assets.harmonised.partners import CASES
-from assets.reporting import KINDS, OWNERS, guarded, table_result
+from assets.reporting import KINDS, OWNERS, Materialized, guarded, table_result
 from ctdc_pipeline.errors import TableError
 from ctdc_pipeline.harmonise import ACCOUNTING, EXCLUDED, QUARANTINE, prove, unite
 from ctdc_pipeline.partners.registry import PARTNERS, SOURCES
@@ -53,7 +53,7 @@ ALL = (victims, quarantine, exclusions, accounting)
 
 
 @dg.multi_asset(specs=ALL)
-def united(home: DataHome) -> Iterator[dg.MaterializeResult]:
+def united(home: DataHome) -> Iterator[Materialized]:
     """Put all partners together. Fails when one of them is missing."""
     with guarded():
         zones = home.zones()

@@ -7,7 +7,7 @@ import pandera.pandas as pandera
 import pyarrow as pa
 
 from assets.gates import schema_gate
-from assets.reporting import KINDS, OWNERS, guarded, table_result
+from assets.reporting import KINDS, OWNERS, Materialized, guarded, table_result
 from ctdc_pipeline.files import write_parquet
 from ctdc_pipeline.partners.layout import Layout, Source
 from ctdc_pipeline.partners.reading import FileRead, ingest
@@ -27,10 +27,10 @@ def export_asset(source: Source) -> dg.AssetsDefinition:
         kinds=KINDS,
         code_version="1",
         description=f"{source.title}: the export as landed, with its opt-outs or consents, every cell as text.\n\n"
-        "Most sensitive: holds names and other identifying details, which never leave this stage. For the partner's data officer.",
+        "Most sensitive: holds names and other identifying details, which stay in this stage. For the partner's data officer.",
     )
     @guarded()
-    def export(home: DataHome) -> dg.MaterializeResult:
+    def export(home: DataHome) -> Materialized:
         zones = home.zones()
         path = zones.table("ingestion", source.name)
         summary = ingest(source, landing=zones.landing / source.name, folder=path.parent)

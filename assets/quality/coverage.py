@@ -4,18 +4,16 @@ import dagster as dg
 
 from assets.gates import schema_gate
 from assets.harmonised.victims import victims
-from assets.reporting import KINDS, OWNERS, guarded, plot, table_result
+from assets.reporting import KINDS, OWNERS, Materialized, guarded, plot, table_result
 from assets.synthetic.records import records
 from ctdc_pipeline import quality
 from ctdc_pipeline.files import write_parquet
 from resources.settings import DataHome, Engine
 
 
-@dg.asset(
-    key=["quality", "partner_coverage"], group_name="quality", owners=OWNERS, kinds=KINDS, code_version="1", deps=[victims]
-)
+@dg.asset(key=["quality", "partner_coverage"], group_name="quality", owners=OWNERS, kinds=KINDS, code_version="1", deps=[victims])
 @guarded()
-def partner_coverage(home: DataHome, engine: Engine) -> dg.MaterializeResult:
+def partner_coverage(home: DataHome, engine: Engine) -> Materialized:
     """Victims by partner and year, rounded down to multiples of k.
 
     Protected: may be shown to anyone.
@@ -29,7 +27,7 @@ def partner_coverage(home: DataHome, engine: Engine) -> dg.MaterializeResult:
 
 @dg.asset(key=["quality", "missingness"], group_name="quality", owners=OWNERS, kinds=KINDS, code_version="1", deps=[victims])
 @guarded()
-def missingness(home: DataHome) -> dg.MaterializeResult:
+def missingness(home: DataHome) -> Materialized:
     """Share of records without a value, by variable and partner, in whole percent.
 
     Protected: may be shown to anyone.
@@ -45,7 +43,7 @@ def missingness(home: DataHome) -> dg.MaterializeResult:
     key=["quality", "suppression"], group_name="quality", owners=OWNERS, kinds=KINDS, code_version="1", deps=[victims, records]
 )
 @guarded()
-def suppression(home: DataHome) -> dg.MaterializeResult:
+def suppression(home: DataHome) -> Materialized:
     """Values of each variable in the sensitive and in the synthetic records, and the share that was lost.
 
     Internal: the counts are exact. For the data team and the release approver.

@@ -6,7 +6,7 @@ import dagster as dg
 
 from assets.counts.reports import reportable_aggregates
 from assets.harmonised.victims import victims
-from assets.reporting import OWNERS, guarded
+from assets.reporting import OWNERS, Materialized, guarded
 from assets.synthetic.records import records
 from ctdc_pipeline import release
 from resources.settings import DataHome, Engine
@@ -32,7 +32,7 @@ class ReleaseConfig(dg.Config):
 @guarded()
 def global_synthetic_dataset(
     context: dg.AssetExecutionContext, config: ReleaseConfig, home: DataHome, engine: Engine
-) -> dg.MaterializeResult:
+) -> Materialized:
     """The Global Synthetic Dataset with its aggregates, data dictionary and manifest, proved before it is moved into place.
 
     Public. Materialised by the job `release` only, whose run carries the tag `ctdc/approver`.

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 
 from assets.gates import schema_gate, verdict
 from assets.harmonised.victims import victims
-from assets.reporting import KINDS, OWNERS, guarded, table_result
+from assets.reporting import KINDS, OWNERS, Materialized, guarded, table_result
 from ctdc_pipeline import disclosure
 from ctdc_pipeline.codebook import codebook
 from ctdc_pipeline.files import write_parquet
@@ -21,7 +21,7 @@ REMEDY = (
 
 @dg.asset(key=["synthetic", "records"], group_name="synthetic", owners=OWNERS, kinds=KINDS, code_version="1", deps=[victims])
 @guarded()
-def records(home: DataHome, engine: Engine) -> dg.MaterializeResult:
+def records(home: DataHome, engine: Engine) -> Materialized:
     """The k-synthetic records: the release variables, no record of a person.
 
     Internal until released: the gates below, and the release itself, prove that it discloses nobody.

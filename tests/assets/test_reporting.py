@@ -6,7 +6,7 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
-from assets.reporting import guarded, plot, table_result
+from assets.reporting import Materialized, guarded, plot, table_result
 from ctdc_pipeline.errors import DeliveryError
 from ctdc_pipeline.files import sha256, write_parquet
 from resources.io_manager import NoRows
@@ -20,7 +20,7 @@ def failing(error: Exception, *, cause: Exception | None = None) -> str:
 
     @dg.asset
     @guarded()
-    def table() -> dg.MaterializeResult:
+    def table() -> Materialized:
         try:
             raise cause or error
         except Exception as first:
@@ -77,7 +77,9 @@ def test_a_table_is_told_by_figures_only(tmp_path: Path) -> None:
     assert result.asset_key == dg.AssetKey(["harmonised", "victims"])
     assert metadata["dagster/row_count"] == 2
     assert metadata["sha256"] == sha256(path)
-    (column,) = metadata["dagster/column_schema"].columns
+    schema = metadata["dagster/column_schema"]
+    assert isinstance(schema, dg.TableSchema)
+    (column,) = schema.columns
     assert column.name == "gender"
     assert column.description
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -90,7 +91,7 @@ def test_a_release_with_another_k_is_refused(refreshed: Graph) -> None:
 
 
 @pytest.mark.parametrize("setting", [{"k": 1}, {"reporting_length": 0}])
-def test_parameters_out_of_range_fail_the_run(landed: Graph, setting: dict[str, int]) -> None:
+def test_parameters_out_of_range_fail_the_run(landed: Graph, setting: dict[str, Any]) -> None:
     """k = 1 would publish single people."""
     result = landed.run("full_refresh", **setting)
     assert not result.success

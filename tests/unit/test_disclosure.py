@@ -1,10 +1,11 @@
 """Release verification: it must see every disclosure, and nothing where there is none."""
 
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.csv
+import pyarrow.csv as text
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -15,22 +16,23 @@ from ctdc_pipeline.errors import PrivacyError
 
 NAMES = ("a", "b", "c")
 CELLS = st.sampled_from([None, "1", "x", "x,y", 'quo"te', "ü", " ", "NULL"])
+Rows = Sequence[tuple[str | None, ...]]
 ROWS = st.lists(st.tuples(CELLS, CELLS, CELLS), max_size=12)
 
 
-def table(rows: list[tuple[str | None, ...]]) -> pa.Table:
+def table(rows: Rows) -> pa.Table:
     columns = list(zip(*rows, strict=True)) or [(), (), ()]
     return pa.table({name: pa.array(column, pa.string()) for name, column in zip(NAMES, columns, strict=True)})
 
 
-def parquet(path: Path, rows: list[tuple[str | None, ...]]) -> Path:
+def parquet(path: Path, rows: Rows) -> Path:
     pq.write_table(table(rows), path)
     return path
 
 
 def aggregate_file(path: Path, rows: list[dict[str, str | int | None]]) -> Path:
     names = ("length", "variable_1", "value_1", "variable_2", "value_2", "count")
-    pa.csv.write_csv(pa.table({name: [row.get(name) for row in rows] for name in names}), path)
+    text.write_csv(pa.table({name: [row.get(name) for row in rows] for name in names}), path)
     return path
 
 
@@ -40,7 +42,7 @@ def contains(record: tuple[str | None, ...], part: tuple[str | None, ...]) -> bo
 
 @settings(max_examples=60, deadline=None)
 @given(sensitive=ROWS, synthetic=ROWS)
-def test_supports_equal_brute_force(tmp_path_factory: pytest.TempPathFactory, sensitive: list, synthetic: list) -> None:
+def test_supports_equal_brute_force(tmp_path_factory: pytest.TempPathFactory, sensitive: Rows, synthetic: Rows) -> None:
     """A support counted too high would let a record through that describes fewer than k people."""
     folder = tmp_path_factory.mktemp("supports")
     found = record_supports(parquet(folder / "s.parquet", sensitive), parquet(folder / "y.parquet", synthetic), variables=NAMES)
@@ -52,21 +54,21 @@ def test_supports_equal_brute_force(tmp_path_factory: pytest.TempPathFactory, se
 @settings(max_examples=60, deadline=None)
 @given(sensitive=ROWS, synthetic=ROWS, k=st.integers(2, 4))
 def test_inexact_counts_equal_brute_force(
-    tmp_path_factory: pytest.TempPathFactory, sensitive: list, synthetic: list, k: int
+    tmp_path_factory: pytest.TempPathFactory, sensitive: Rows, synthetic: Rows, k: int
 ) -> None:
     """A count that is not rounded down to a multiple of k tells of single people joining or leaving."""
     folder = tmp_path_factory.mktemp("counts")
     paths = parquet(folder / "s.parquet", sensitive), parquet(folder / "y.parquet", synthetic)
     found = inexact_counts(*paths, variables=NAMES, k=k)
 
-    attributes = {(i, row[i]) for row in sensitive + synthetic for i in range(3) if row[i] is not None}
+    attributes = {(i, row[i]) for row in (*sensitive, *synthetic) for i in range(3) if row[i] is not None}
     counts = {a: [sum(row[a[0]] == a[1] for row in rows) for rows in (sensitive, synthetic)] for a in attributes}
     assert found == (len(attributes), sum(after != before - before % k for before, after in counts.values()))
 
 
 @settings(max_examples=30, deadline=None)
 @given(sensitive=ROWS, k=st.integers(2, 3), lie=st.integers(-3, 3))
-def test_wrong_aggregates_are_found(tmp_path_factory: pytest.TempPathFactory, sensitive: list, k: int, lie: int) -> None:
+def test_wrong_aggregates_are_found(tmp_path_factory: pytest.TempPathFactory, sensitive: Rows, k: int, lie: int) -> None:
     """An aggregate that is not its support rounded down, or is below k, would publish an exact or a rare count."""
     folder = tmp_path_factory.mktemp("aggregates")
     rows: list[dict[str, str | int | None]] = []
@@ -88,7 +90,7 @@ def test_csv_and_parquet_are_read_alike(tmp_path: Path) -> None:
     """What is proved must be the bytes that are published: quotes, commas and blanks of a CSV cell are part of the value."""
     rows = [("x,y", 'quo"te', None), ("x,y", 'quo"te', None), (" ", "NULL", "1"), (" ", "NULL", "1")]
     sensitive = parquet(tmp_path / "s.parquet", rows)
-    pa.csv.write_csv(table(rows), tmp_path / "y.csv")
+    text.write_csv(table(rows), tmp_path / "y.csv")
 
     assert inexact_counts(sensitive, tmp_path / "y.csv", variables=NAMES, k=2) == (5, 0)
     assert record_supports(sensitive, tmp_path / "y.csv", variables=NAMES).tolist() == [2, 2]
@@ -103,7 +105,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("synthetic", BROKEN.values(), ids=BROKEN.keys())
-def test_a_broken_guarantee_is_refused_without_naming_a_value(tmp_path: Path, synthetic: list) -> None:
+def test_a_broken_guarantee_is_refused_without_naming_a_value(tmp_path: Path, synthetic: Rows) -> None:
     """A release with any one guarantee broken must not pass, and the refusal must not itself disclose."""
     sensitive = parquet(tmp_path / "s.parquet", [("1", "x", None), ("1", "secret", None)])
     published = parquet(tmp_path / "y.parquet", synthetic)

@@ -3,7 +3,7 @@
 import csv
 import json
 import resource
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -17,10 +17,8 @@ from ctdc_pipeline.codebook import codebook
 from ctdc_pipeline.errors import CtdcError, ParameterError, PrivacyError, ReleaseError, ResourceError, TableError
 from ctdc_pipeline.files import sha256, write_parquet
 from ctdc_pipeline.partners.registry import SOURCES
-from ctdc_pipeline.release import next_version, publish
+from ctdc_pipeline.release import Release, next_version, publish
 from ctdc_pipeline.zones import Zones
-
-SETTINGS = {"version": "2026.11.21-1", "k": 2, "length": 1, "last_year": 2021}
 
 
 @pytest.fixture
@@ -43,12 +41,16 @@ def write(zones: Zones, stage: str, name: str, rows: list[dict[str, str]]) -> No
     write_parquet(pa.table(columns), zones.table(stage, name))
 
 
+def release(zones: Zones, version: str = "2026.11.21-1") -> Release:
+    return publish(zones, version=version, k=2, length=1, last_year=2021)
+
+
 def nothing_published(zones: Zones) -> bool:
     return not list(zones.releases.iterdir()) and not list(zones.tmp.iterdir())
 
 
 @contextmanager
-def full_disk(size: int) -> Iterator[None]:
+def full_disk(size: int) -> Generator[None]:
     """Every write beyond ``size`` bytes of a file fails, as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
@@ -60,7 +62,7 @@ def full_disk(size: int) -> Iterator[None]:
 
 def test_a_release_holds_the_files_its_manifest_lists(zones: Zones) -> None:
     """A manifest that does not match the files cannot be used to check them."""
-    done = publish(zones, **SETTINGS)
+    done = release(zones)
 
     manifest = json.loads((done.folder / "manifest.json").read_text())
     assert {path.name for path in done.folder.iterdir()} == {"manifest.json", *manifest["files"]}
@@ -74,7 +76,7 @@ def test_a_release_holds_the_files_its_manifest_lists(zones: Zones) -> None:
 
 def test_all_formats_hold_the_same_records_in_codebook_order(zones: Zones) -> None:
     """Users of one format would otherwise work with other data than users of another."""
-    folder = publish(zones, **SETTINGS).folder
+    folder = release(zones).folder
 
     comma = pd.read_csv(folder / "global_synthetic_dataset.csv", dtype=str)
     tab = pd.read_csv(folder / "global_synthetic_dataset.tsv", dtype=str, sep="\t")
@@ -86,7 +88,7 @@ def test_all_formats_hold_the_same_records_in_codebook_order(zones: Zones) -> No
 
 def test_the_data_dictionary_describes_every_variable(zones: Zones) -> None:
     """A variable without a description cannot be used responsibly; separators in texts must not shift columns."""
-    folder = publish(zones, **SETTINGS).folder
+    folder = release(zones).folder
 
     with (folder / "data_dictionary.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -98,7 +100,7 @@ def test_the_data_dictionary_describes_every_variable(zones: Zones) -> None:
 
 def test_what_is_published_can_be_read_by_all_and_what_is_not_by_none(zones: Zones) -> None:
     """Permissions of the sensitive zone on a public file hide it; public ones on a sensitive file open it."""
-    folder = publish(zones, **SETTINGS).folder
+    folder = release(zones).folder
 
     assert folder.stat().st_mode & 0o777 == 0o755
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o644}
@@ -107,17 +109,17 @@ def test_what_is_published_can_be_read_by_all_and_what_is_not_by_none(zones: Zon
 
 def test_the_same_tables_give_the_same_bytes(zones: Zones) -> None:
     """A release that cannot be reproduced cannot be audited."""
-    first = publish(zones, **SETTINGS)
-    second = publish(zones, **{**SETTINGS, "version": "2026.11.21-2"})
+    first = release(zones)
+    second = release(zones, "2026.11.21-2")
 
     assert first.files == second.files
 
 
 def test_an_existing_version_is_never_overwritten(zones: Zones) -> None:
     """People cite a version; what it holds must not change."""
-    before = publish(zones, **SETTINGS).files
+    before = release(zones).files
     with pytest.raises(ReleaseError, match="exists already"):
-        publish(zones, **SETTINGS)
+        release(zones)
 
     assert {name: sha256(zones.releases / "2026.11.21-1" / name) for name in before} == dict(before)
 
@@ -126,7 +128,7 @@ def test_an_existing_version_is_never_overwritten(zones: Zones) -> None:
 def test_a_version_cannot_leave_the_public_zone(zones: Zones, version: str) -> None:
     """A version that is a path would write anywhere."""
     with pytest.raises(ParameterError):
-        publish(zones, **{**SETTINGS, "version": version})
+        release(zones, version)
     assert nothing_published(zones)
 
 
@@ -150,7 +152,7 @@ def test_nothing_is_published_that_could_disclose(zones: Zones, rows: list[dict[
     """The gates of an earlier run do not hold for a release; it must see for itself."""
     write(zones, "synthetic", "records", rows)
     with pytest.raises(PrivacyError):
-        publish(zones, **SETTINGS)
+        release(zones)
     assert nothing_published(zones)
 
 
@@ -161,7 +163,7 @@ def test_a_value_outside_the_codebook_is_not_published(zones: Zones, value: str)
     write(zones, "harmonised", "victims", rows)
     write(zones, "synthetic", "records", rows)
     with pytest.raises(TableError) as caught:
-        publish(zones, **SETTINGS)
+        release(zones)
     assert value not in str(caught.value)
     assert nothing_published(zones)
 
@@ -171,7 +173,7 @@ def test_a_wrong_aggregate_is_not_published(zones: Zones) -> None:
     wrong = [{"length": 1, "variable_1": "gender", "value_1": "Female", "count": 5}]
     write_parquet(pa.Table.from_pylist(wrong), zones.table("counts", "reportable_aggregates"))
     with pytest.raises(PrivacyError):
-        publish(zones, **SETTINGS)
+        release(zones)
     assert nothing_published(zones)
 
 
@@ -180,7 +182,7 @@ def test_a_missing_table_is_named(zones: Zones, table: tuple[str, str]) -> None:
     """Who releases before refreshing must read what to do, not a traceback."""
     zones.table(*table).unlink()
     with pytest.raises(TableError, match="full refresh"):
-        publish(zones, **SETTINGS)
+        release(zones)
     assert nothing_published(zones)
 
 
@@ -188,7 +190,7 @@ def test_a_missing_table_is_named(zones: Zones, table: tuple[str, str]) -> None:
 def test_a_full_disk_leaves_nothing_behind(zones: Zones, size: int) -> None:
     """A release cut short would be taken for a whole one."""
     with full_disk(size), pytest.raises(ResourceError, match="nothing was published"):
-        publish(zones, **SETTINGS)
+        release(zones)
     assert nothing_published(zones)
 
 
@@ -197,5 +199,5 @@ def test_an_unwritable_output_folder_is_an_error(zones: Zones) -> None:
     zones.releases.rmdir()
     zones.releases.write_text("")
     with pytest.raises(CtdcError, match="nothing was published"):
-        publish(zones, **SETTINGS)
+        release(zones)
     assert not list(zones.tmp.iterdir())
