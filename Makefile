@@ -18,7 +18,7 @@ demo: $(STAMP)
 
 ui: $(STAMP)
 	@mkdir -p "$(CTDC_HOME)/dagster" && cp dagster.yaml "$(CTDC_HOME)/dagster/"
-	@DAGSTER_HOME="$(CTDC_HOME)/dagster" $(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port $(or $(PORT),3000)
+	@DAGSTER_HOME="$(CTDC_HOME)/dagster" $(BIN)/dg dev --host 127.0.0.1 --port $(or $(PORT),3000)
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest -n 2 --dist loadscope $(ARGS)

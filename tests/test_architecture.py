@@ -4,10 +4,12 @@ import ast
 import inspect
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import dagster as dg
 import pytest
+import yaml
 
 from ctdc_pipeline.definitions import build_defs
 
@@ -48,6 +50,13 @@ def assets() -> list[dg.AssetSpec]:
 def checks() -> list[dg.AssetCheckSpec]:
     graph = build_defs().resolve_asset_graph()
     return [graph.get_check_spec(key) for key in graph.asset_check_keys]
+
+
+def test_there_is_one_code_location() -> None:
+    """The services and `dg` would otherwise show different graphs."""
+    workspace = yaml.safe_load((ROOT / "workspace.yaml").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["dg"]["project"]
+    assert workspace == {"load_from": [{"python_module": project["code_location_target_module"]}]}
 
 
 @pytest.mark.parametrize("layer", LAYERS)
