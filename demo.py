@@ -4,6 +4,7 @@ Demonstration only: it makes the pseudonym key and the seed, and approves its ow
 invented victims.
 """
 
+import json
 import logging
 import os
 import shutil
@@ -69,22 +70,24 @@ def main() -> int:
 
     with dg.DagsterInstance.get() as instance:
         released = run("full_refresh", instance) and run("release", instance, {"ctdc/approver": "demonstration"})
-    if released:
-        summarise(zones)
-        console.print(f"[dim]{time.monotonic() - started:.0f} s. `make ui` shows the graph.[/]")
-    return 0 if released else 1
+    if not released:
+        return 1
+    (materialization,) = released.asset_materializations_for_node("release__global_synthetic_dataset")
+    summarise(zones, Path(str(materialization.metadata["folder"].value)))
+    console.print(f"\nTook {time.monotonic() - started:.0f} s. `make ui` shows the graph.")
+    return 0
 
 
-def run(job: str, instance: dg.DagsterInstance, tags: dict[str, str] | None = None) -> bool:
-    """Run one job in this process; whether it succeeded."""
-    console.print(f"[bold]Job {job}[/]")
+def run(job: str, instance: dg.DagsterInstance, tags: dict[str, str] | None = None) -> dg.ExecuteInProcessResult | None:
+    """Run one job in this process; its result if it succeeded."""
+    console.print(f"\n[bold]Job {job}[/]")
     progress = dg.Definitions(loggers={"progress": dg.LoggerDefinition(lambda _: progress_logger())})
     definitions = dg.Definitions.merge(build_defs(), progress)
     config: dict[str, Any] = {"loggers": {"progress": {}}}
-    done = definitions.resolve_job_def(job).execute_in_process(
+    result = definitions.resolve_job_def(job).execute_in_process(
         instance=instance, run_config=config, tags=tags, raise_on_error=False
     )
-    return done.success
+    return result if result.success else None
 
 
 def progress_logger() -> logging.Logger:
@@ -94,21 +97,29 @@ def progress_logger() -> logging.Logger:
     return logger
 
 
-def summarise(zones: Zones) -> None:
+def summarise(zones: Zones, release: Path) -> None:
     """The figures a reader asks for first."""
     account = pq.read_table(zones.table("harmonised", "accounting")).to_pandas()
     rarity = pq.read_table(zones.table("counts", "rarity_by_length")).to_pandas()
-    release = max(zones.releases.iterdir(), key=lambda folder: folder.stat().st_mtime)
-    table = Table(box=None, show_header=False, padding=(0, 2))
+    manifest = json.loads((release / "manifest.json").read_text(encoding="utf-8"))
+    proof, k = manifest["proof"], manifest["k"]
+
+    table = Table(box=None, show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
     table.add_row("rows in", f"{account['rows'].sum():,}")
     for outcome, part in account.groupby("outcome"):
-        table.add_row(str(outcome), f"{part['rows'].sum():,}")
+        table.add_row(f"  {outcome}", f"{part['rows'].sum():,}")
         for rule, rows in part[part["rule"] != ""].groupby("rule")["rows"].sum().items():
-            table.add_row(f"  {rule}", f"{rows:,}")
-    table.add_row("combinations counted", f"{rarity['distinct'].sum():,}")
-    table.add_row("  of them rare", f"{rarity['rare'].sum():,}")
+            table.add_row(f"    {rule}", f"{rows:,}")
+    table.add_row(f"combinations of up to {len(rarity)} attributes", f"{rarity['distinct'].sum():,}")
+    table.add_row(f"  rare (in fewer than {k} records)", f"{rarity['rare'].sum():,}")
+    table.add_row("synthetic rows", f"{proof['synthetic_records']:,}")
+    table.add_row("  leaked rare combinations", f"{proof['rare_records']:,}")
+    table.add_row("  attribute counts not exact", f"{proof['inexact_counts']:,}")
+    console.print("\n[bold]Summary[/]")
     console.print(table)
-    console.print(f"release: {release}")
+    console.print(f"\n[bold]Release[/] {release}")
 
 
 if __name__ == "__main__":
