@@ -16,6 +16,7 @@ from ctdc_pipeline.files import sha256
 
 OWNERS = ["team:ctdc-data"]
 KINDS = {"python", "parquet"}
+PACKAGES = {"ctdc_pipeline", "assets"}
 
 Materialized = dg.MaterializeResult[Any]
 
@@ -33,8 +34,9 @@ def guarded() -> Generator[None]:
     except CtdcError as error:
         raise dg.Failure(str(error), allow_retries=False) from None
     except Exception as error:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"{Path(frame.filename).name}, line {frame.lineno}"
+        frames = traceback.extract_tb(error.__traceback__)
+        ours = [frame for frame in frames if not PACKAGES.isdisjoint(Path(frame.filename).parts)]
+        place = f"{Path((ours or frames)[-1].filename).name}, line {(ours or frames)[-1].lineno}"
         text = f"{type(error).__name__} in {place}. Its message is withheld, for it could quote a case; see docs/operations.md."
         raise dg.Failure(text, allow_retries=False) from None
 
