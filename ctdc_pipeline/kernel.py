@@ -1,0 +1,495 @@
+"""The compiled inner loops of synthesis: which combinations are common, and which of them a record should keep.
+
+Everything here works on integers (see ``attributes``) and is compiled by numba; ``synthesis`` says what the loops are
+for. All of it sits in one file because numba's cache notices changes only within a file. The functions release the
+interpreter lock, and what they compute for one entry depends on that entry alone, never on the thread.
+
+Randomness is a counter put through SplitMix64's finaliser (Steele, Lea, Flood 2014), so that a draw depends only on
+the seed and on what is being drawn for.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numba as nb
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+Attributes = npt.NDArray[np.int32]
+Words = npt.NDArray[np.uint64]
+Reals = npt.NDArray[np.float64]
+
+MOST_ITEMS = 62  # of one record: a set of them is a bit mask in an int64
+LONGEST_LIST = 4096  # rows listed for a pair; of a longer list the rest is not looked at, which can only reject
+KNOWN = 256  # sets remembered as common, and as rare, while one record is worked on
+
+compiled: Any = nb.njit(cache=True, nogil=True, error_model="numpy")
+
+
+class Space(NamedTuple):
+    """Distinct records over common attributes, and where each common pair of attributes occurs.
+
+    ``offsets`` int64 (records + 1) and ``items`` int32: each record's attributes, ascending. ``weights`` int64: input
+    rows per record. ``packed`` uint64 (records, words): the record's values, a few bits per column; attribute ``a`` is
+    in the record when ``packed[:, word[a]] & mask[a] == bits[a]``. ``keys`` int64 (slots): open-addressed hash of the
+    common pairs, ``a * attributes + b`` with a < b, or -1; per slot ``count`` int64, its support, and the records it
+    occurs in, ``rows[start : start + length]``. ``limit``: the resolution k.
+    """
+
+    offsets: Ints
+    items: Attributes
+    weights: Ints
+    packed: Words
+    word: Ints
+    mask: Words
+    bits: Words
+    keys: Ints
+    count: Ints
+    start: Ints
+    length: Ints
+    rows: Attributes
+    attributes: int
+    limit: int
+
+
+@compiled
+def mix(x):
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+@compiled
+def step(state):
+    return state + np.uint64(0x9E3779B97F4A7C15)
+
+
+@compiled
+def stream(seed, number):
+    """Where the draws for one entry start."""
+    return mix(mix(np.uint64(seed)) ^ (np.uint64(number) * np.uint64(0xD1342543DE82EF95)))
+
+
+@compiled
+def uniform(state):
+    """In the open interval (0, 1)."""
+    return ((mix(state) >> np.uint64(11)) + 0.5) * (1.0 / 9007199254740992.0)
+
+
+@compiled
+def find(keys, key):
+    """The slot of ``key``, or of the free slot where it would go."""
+    last = np.uint64(len(keys) - 1)
+    slot = mix(np.uint64(key)) & last
+    while keys[slot] != key and keys[slot] >= 0:
+        slot = (slot + np.uint64(1)) & last
+    return np.int64(slot)
+
+
+@compiled
+def pair(space, a, b):
+    """The slot of the pair of attributes, or -1 when it is rare."""
+    key = np.int64(b) * space.attributes + a if a > b else np.int64(a) * space.attributes + b
+    slot = find(space.keys, key)
+    return slot if space.keys[slot] == key else np.int64(-1)
+
+
+@compiled
+def listed(codes):
+    """Offsets and items of records given as rows of attribute numbers or -1."""
+    offsets = np.zeros(len(codes) + 1, np.int64)
+    for record in range(len(codes)):
+        offsets[record + 1] = offsets[record] + np.sum(codes[record] >= 0)
+    items = np.empty(offsets[-1], np.int32)
+    at = 0
+    for record in range(len(codes)):
+        for attribute in codes[record]:
+            if attribute >= 0:
+                items[at] = attribute
+                at += 1
+    return offsets, items
+
+
+@compiled
+def count_pairs(offsets, items, weights, attributes):
+    """Support of every pair that occurs, as hash arrays (keys, counts)."""
+    keys = np.full(1 << 12, -1, np.int64)
+    count = np.zeros(1 << 12, np.int64)
+    used = 0
+    for record in range(len(offsets) - 1):
+        for x in range(offsets[record], offsets[record + 1]):
+            for y in range(x + 1, offsets[record + 1]):
+                key = np.int64(items[x]) * attributes + items[y]
+                slot = find(keys, key)
+                if keys[slot] < 0:
+                    keys[slot] = key
+                    used += 1
+                count[slot] += weights[record]
+        if used * 2 > len(keys):
+            keys, count = rehash(keys, count, len(keys) * 4)
+    return keys, count
+
+
+@compiled
+def rehash(keys, count, size):
+    """The filled slots of one hash moved into another of ``size`` (a power of two)."""
+    moved = np.full(size, -1, np.int64)
+    counts = np.zeros(size, np.int64)
+    for slot in range(len(keys)):
+        if keys[slot] >= 0:
+            to = find(moved, keys[slot])
+            moved[to] = keys[slot]
+            counts[to] = count[slot]
+    return moved, counts
+
+
+@compiled
+def list_rows(offsets, items, keys, attributes):
+    """For each slot of ``keys``, the first LONGEST_LIST records with that pair: start, length, rows."""
+    start = np.zeros(len(keys), np.int64)
+    length = np.zeros(len(keys), np.int64)
+    rows = np.empty(0, np.int32)
+    for filling in range(2):
+        if filling:
+            start[1:] = np.cumsum(length)[:-1]
+            rows = np.empty(length.sum(), np.int32)
+            length[:] = 0
+        for record in range(len(offsets) - 1):
+            for x in range(offsets[record], offsets[record + 1]):
+                for y in range(x + 1, offsets[record + 1]):
+                    key = np.int64(items[x]) * attributes + items[y]
+                    slot = find(keys, key)
+                    if keys[slot] == key and length[slot] < LONGEST_LIST:
+                        if filling:
+                            rows[start[slot] + length[slot]] = record
+                        length[slot] += 1
+    return start, length, rows
+
+
+@compiled
+def supported(space, slot, masks, bits):
+    """Whether at least k input rows hold the combination given by ``masks`` and ``bits``, whose rarest pair is ``slot``.
+
+    True is a proof. False may be said of a combination whose rarest pair is in more than LONGEST_LIST records.
+    """
+    seen = 0
+    for at in range(space.start[slot], space.start[slot] + space.length[slot]):
+        row = space.rows[at]
+        for word in range(len(masks)):
+            if (space.packed[row, word] & masks[word]) != bits[word]:
+                break
+        else:
+            seen += space.weights[row]
+            if seen >= space.limit:
+                return True
+    return False
+
+
+@compiled
+def worth(space, slot, deficit, balance):
+    """What one more synthetic record with this pair is worth: the gain in mean preservation, and in total error.
+
+    Mean preservation grows by 1/count, total error falls by a constant, ``balance`` on the same scale. Once the pair
+    is as frequent as in the sensitive data, more of it is error only.
+    """
+    return 1.0 / space.count[slot] + balance if deficit[slot] > 0 else -balance
+
+
+@compiled
+def choose(space, held, size, deficit, balance, guided, tries, state):
+    """Pick from attributes ``held[:size]`` a common combination: the best of ``tries`` random maximal ones.
+
+    Each try adds one attribute after another as long as the combination stays common. ``guided``: the next is drawn
+    with a preference for what it is worth together with those kept, and nothing worthless is added; else each order is
+    equally likely (the published method). Returns (mask over positions in ``held``, worth).
+    """
+    slots = np.empty((size, size), np.int64)
+    value = np.empty((size, size))
+    for x in range(size):
+        for y in range(x + 1, size):
+            slot = pair(space, held[x], held[y])
+            slots[x, y] = slots[y, x] = slot
+            value[x, y] = value[y, x] = worth(space, slot, deficit, balance) if slot >= 0 else 0.0
+    kept = np.empty(size, np.int64)
+    gain = np.empty(size)
+    common = np.empty(KNOWN, np.int64)
+    rare = np.empty(KNOWN, np.int64)
+    commons = rares = 0
+    masks = np.zeros(space.packed.shape[1], np.uint64)
+    bits = np.zeros(space.packed.shape[1], np.uint64)
+    best = np.int64(0)
+    most = -np.inf
+    for _ in range(tries):
+        masks[:] = 0
+        bits[:] = 0
+        gain[:] = 0.0
+        total = 0.0
+        n = 0
+        chosen = np.int64(0)
+        rarest = np.int64(-1)
+        left = (np.int64(1) << size) - 1
+        while left:
+            this = -1
+            top = -np.inf
+            for x in range(size):
+                if left >> x & 1:
+                    state = step(state)
+                    draw = uniform(state)
+                    if guided and n and gain[x] > 0:
+                        # A Fréchet-distributed factor: mostly the worthiest, now and then another.
+                        draw = gain[x] * (-np.log(draw)) ** -0.3
+                    elif guided and n:
+                        draw = gain[x]
+                    if draw > top:
+                        top = draw
+                        this = x
+            left &= ~(np.int64(1) << this)
+            if guided and n and gain[this] <= 0:
+                continue
+            slot = rarest
+            fits = True
+            for x in range(n):
+                other = slots[kept[x], this]
+                if other < 0:
+                    fits = False
+                    break
+                if slot < 0 or space.count[other] < space.count[slot]:
+                    slot = other
+            if not fits:
+                continue
+            wider = chosen | np.int64(1) << this
+            word = space.word[held[this]]
+            masks[word] |= space.mask[held[this]]
+            bits[word] |= space.bits[held[this]]
+            if n >= 2:
+                known = 0
+                for x in range(commons):
+                    if wider & common[x] == wider:
+                        known = 1
+                        break
+                if not known:
+                    for x in range(rares):
+                        if wider & rare[x] == rare[x]:
+                            known = -1
+                            break
+                if not known:
+                    if supported(space, slot, masks, bits):
+                        known = 1
+                        if commons < KNOWN:
+                            common[commons] = wider
+                            commons += 1
+                    else:
+                        known = -1
+                        if rares < KNOWN:
+                            rare[rares] = wider
+                            rares += 1
+                if known < 0:
+                    masks[word] &= ~space.mask[held[this]]
+                    bits[word] &= ~space.mask[held[this]]
+                    continue
+            total += gain[this]
+            for x in range(size):
+                gain[x] += value[x, this]
+            kept[n] = this
+            n += 1
+            chosen = wider
+            rarest = slot
+        if total > most:
+            most = total
+            best = chosen
+    return best, most
+
+
+@compiled
+def redact(space, record, first, last, deficit, balance, guided, tries, seed, chosen, score):
+    """Phase 1 for entries ``first`` to ``last``: what each keeps, as a mask over its record's items, and its worth."""
+    for entry in range(first, last):
+        begin = space.offsets[record[entry]]
+        size = min(space.offsets[record[entry] + 1] - begin, MOST_ITEMS)
+        held = space.items[begin : begin + size]
+        if space.weights[record[entry]] >= space.limit:
+            chosen[entry] = (np.int64(1) << size) - 1
+            score[entry] = 0.0
+            for x in range(size):
+                for y in range(x + 1, size):
+                    score[entry] += worth(space, pair(space, held[x], held[y]), deficit, balance)
+        else:
+            chosen[entry], score[entry] = choose(space, held, size, deficit, balance, guided, tries, stream(seed, entry))
+
+
+@compiled
+def reconsider(space, record, entries, pool, deficit, balance, tries, seed, chosen, score):
+    """Choose again for ``entries``, from those of their record's values that are still in the pool."""
+    held = np.empty(MOST_ITEMS, np.int32)
+    place = np.empty(MOST_ITEMS, np.int64)
+    for entry in entries:
+        begin = space.offsets[record[entry]]
+        size = 0
+        for x in range(min(space.offsets[record[entry] + 1] - begin, MOST_ITEMS)):
+            if pool[space.items[begin + x]] > 0:
+                held[size] = space.items[begin + x]
+                place[size] = x
+                size += 1
+        best, score[entry] = choose(space, held, size, deficit, balance, True, tries, stream(seed, entry))
+        chosen[entry] = 0
+        for x in range(size):
+            if best >> x & 1:
+                chosen[entry] |= np.int64(1) << place[x]
+
+
+@compiled
+def build(space, record, entries, threshold, pool, deficit, balance, chosen, score, built, ends, at, stale):
+    """Build a record for each of ``entries`` whose combination is still worth ``threshold`` per value.
+
+    Takes the values out of ``pool`` and the pairs out of ``deficit``, appends to ``built`` and ``ends`` from record
+    ``at`` on. Entries that fell below are marked in ``stale``. Returns the next ``at``.
+    """
+    for position in range(len(entries)):
+        entry = entries[position]
+        begin = space.offsets[record[entry]]
+        to = ends[at - 1] if at else np.int64(0)
+        n = 0
+        mask = np.int64(0)
+        for x in range(MOST_ITEMS):
+            if chosen[entry] >> x == 0:
+                break
+            if chosen[entry] >> x & 1 and pool[space.items[begin + x]] > 0:
+                built[to + n] = space.items[begin + x]
+                mask |= np.int64(1) << x
+                n += 1
+        total = 0.0
+        for x in range(n):
+            for y in range(x + 1, n):
+                total += worth(space, pair(space, built[to + x], built[to + y]), deficit, balance)
+        stale[position] = n == 0 or total < threshold * n
+        chosen[entry] = mask
+        score[entry] = total
+        if not stale[position]:
+            take(space, built[to : to + n], pool, deficit)
+            ends[at] = to + n
+            at += 1
+    return at
+
+
+@compiled
+def take(space, values, pool, deficit):
+    """Move a built record's values out of the pool and its pairs out of the deficit."""
+    for x in range(len(values)):
+        pool[values[x]] -= 1
+        for y in range(x + 1, len(values)):
+            deficit[pair(space, values[x], values[y])] -= 1
+
+
+@compiled
+def partners(space):
+    """For each attribute, those that form a common pair with it: first (attributes + 1), partner, slot of the pair."""
+    first = np.zeros(space.attributes + 1, np.int64)
+    for key in space.keys:
+        if key >= 0:
+            first[key // space.attributes + 1] += 1
+            first[key % space.attributes + 1] += 1
+    first = np.cumsum(first)
+    at = first[:-1].copy()
+    partner = np.empty(first[-1], np.int32)
+    slots = np.empty(first[-1], np.int64)
+    for slot in range(len(space.keys)):
+        if space.keys[slot] >= 0:
+            a, b = space.keys[slot] // space.attributes, space.keys[slot] % space.attributes
+            partner[at[a]], slots[at[a]] = b, slot
+            partner[at[b]], slots[at[b]] = a, slot
+            at[a] += 1
+            at[b] += 1
+    return first, partner, slots
+
+
+@compiled
+def consolidate(space, seeds, near, pool, deficit, balance, guided, seed, built, ends, at):
+    """Phase 2's last step for ``seeds``, values drawn from the pool: grow each into a record while anything fits.
+
+    A value fits when it is in the pool, its column is free and the combination stays common. ``guided``: by worth;
+    else each value left in the pool is equally likely (the published method). Returns the next ``at``.
+    """
+    first, partner, slots = near
+    candidate = np.empty(space.attributes, np.int32)
+    rank = np.empty(space.attributes)
+    masks = np.zeros(space.packed.shape[1], np.uint64)
+    bits = np.zeros(space.packed.shape[1], np.uint64)
+    for start in range(len(seeds)):
+        if pool[seeds[start]] <= 0:
+            continue
+        state = stream(seed, at)
+        to = ends[at - 1] if at else np.int64(0)
+        masks[:] = 0
+        bits[:] = 0
+        rarest = np.int64(-1)
+        n = 0
+        adding = seeds[start]
+        while adding >= 0:
+            masks[space.word[adding]] |= space.mask[adding]
+            bits[space.word[adding]] |= space.bits[adding]
+            for x in range(n):
+                slot = pair(space, built[to + x], adding)
+                deficit[slot] -= 1
+                if rarest < 0 or space.count[slot] < space.count[rarest]:
+                    rarest = slot
+            pool[adding] -= 1
+            built[to + n] = adding
+            n += 1
+            lonely = 0
+            for x in range(1, n):
+                a, b = built[to + x], built[to + lonely]
+                if first[a + 1] - first[a] < first[b + 1] - first[b]:
+                    lonely = x
+            hub = built[to + lonely]
+            found = 0
+            for near_at in range(first[hub], first[hub + 1]):
+                value = partner[near_at]
+                if pool[value] <= 0 or masks[space.word[value]] & space.mask[value]:
+                    continue
+                total = worth(space, slots[near_at], deficit, balance)
+                for x in range(n):
+                    if x != lonely:
+                        slot = pair(space, built[to + x], value)
+                        if slot < 0:
+                            total = np.nan
+                            break
+                        total += worth(space, slot, deficit, balance)
+                if np.isnan(total):
+                    continue
+                state = step(state)
+                if not guided:
+                    total = np.log(uniform(state)) / pool[value]
+                elif total > 0:
+                    total *= (-np.log(uniform(state))) ** -0.3
+                candidate[found] = value
+                rank[found] = total
+                found += 1
+            adding = np.int32(-1)
+            while found:
+                top = 0
+                for x in range(1, found):
+                    if rank[x] > rank[top]:
+                        top = x
+                value = candidate[top]
+                slot = rarest
+                for x in range(n):
+                    other = pair(space, built[to + x], value)
+                    if slot < 0 or space.count[other] < space.count[slot]:
+                        slot = other
+                word = space.word[value]
+                masks[word] |= space.mask[value]
+                bits[word] |= space.bits[value]
+                fits = n < 2 or supported(space, slot, masks, bits)
+                masks[word] &= ~space.mask[value]
+                bits[word] &= ~space.mask[value]
+                if fits:
+                    adding = value
+                    break
+                found -= 1
+                candidate[top] = candidate[found]
+                rank[top] = rank[found]
+        ends[at] = to + n
+        at += 1
+    return at

@@ -1,0 +1,276 @@
+"""k-synthetic data: new records in which every combination of attributes is common in the sensitive data.
+
+The method is the codebook's, in three phases. **Redaction**: values are taken out of each record until what remains is
+common. **Consolidation**: the values taken out go into a pool, and new records are built from it, by random selection
+among commonly observed combinations, until it is empty. **Suppression**: values are removed until each attribute's
+count is its sensitive count rounded down to a multiple of k.
+
+It guarantees, for any table: every synthetic record, and so each of its parts, has support at least k in the sensitive
+data; each attribute occurs exactly ``floor(n / k) * k`` times; no record is empty. ``docs/method.md`` tells what the
+method leaves open, how this module decides it, and what else was tried.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from ctdc_pipeline import kernel
+from ctdc_pipeline.attributes import MISSING, Records, decode, encode
+from ctdc_pipeline.errors import ParameterError
+from ctdc_pipeline.kernel import Attributes, Ints, Reals, Space, Words
+
+METHODS = ("faithful", "uniform")
+Progress = Callable[[str, float], None]
+
+BALANCE = 1 / 480  # of total error against mean preservation, see kernel.worth
+TRIES = 4  # random maximal combinations looked at per record
+KEPT = 0.2  # share of records whose remainder is kept at once; the others' values are all pooled
+LEVELS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01)  # quantiles of worth, from which records are built
+CHUNK = 1024  # entries one thread works on at a time
+BLOCK = 8192  # entries decided on the same state of the pool
+
+
+@dataclass(frozen=True)
+class Built:
+    """Records as attribute numbers: record ``i`` is ``items[ends[i - 1] : ends[i]]``."""
+
+    items: Attributes
+    ends: Ints
+
+    def codes(self, *, records: Records) -> npt.NDArray[np.int32]:
+        """int32 (records, columns): attribute number or -1."""
+        codes = np.full((len(self.ends), len(records.columns)), MISSING, np.int32)
+        row = np.repeat(np.arange(len(self.ends)), np.diff(self.ends, prepend=0))
+        codes[row, records.column[self.items]] = self.items
+        return codes
+
+
+def synthesize(
+    table: pa.Table,
+    *,
+    k: int = 10,
+    seed: int = 0,
+    method: str = "faithful",
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> pa.Table:
+    """Make k-synthetic data from ``table`` (text columns, null for missing); same columns, rows in random order.
+
+    ``method``: "faithful" keeps what preserves most combinations; "uniform" is the published method, in which every
+    choice is equally likely. The result depends on the content of ``table``, ``k``, ``seed`` and ``method``, not on
+    the order of rows or ``threads``. An attribute rarer than ``k`` never appears; where none reaches ``k`` the result
+    has no rows. Raises ParameterError for ``k`` below 2, a negative seed, or an unknown method.
+    """
+    if k < 2:
+        raise ParameterError(f"k is {k}", remedy="Give a resolution of at least 2; CTDC uses 10.")
+    if not 0 <= seed < 1 << 63:
+        raise ParameterError("the seed is out of range", remedy="Give a whole number from 0 to 2**63 - 1.")
+    if method not in METHODS:
+        raise ParameterError(f"no method {method}", remedy=f"Choose one of {', '.join(METHODS)}.")
+    records = encode(table).common(k)
+    if not len(records.value):
+        return decode(np.empty((0, len(records.columns)), np.int32), records=records)
+    run = Synthesis(records, k=k, seed=seed, guided=method == "faithful", threads=threads, progress=progress)
+    built = run.consolidate(run.redact())
+    codes = suppress(built.codes(records=records), support=records.support, k=k, seed=seed)
+    run.tell("suppression", 1.0)
+    return decode(shuffled(codes, seed=seed), records=records)
+
+
+class Synthesis:
+    """One run of redaction and consolidation over ``records``, which must hold common attributes only."""
+
+    def __init__(
+        self,
+        records: Records,
+        *,
+        k: int,
+        seed: int,
+        guided: bool = True,
+        threads: int | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.records, self.k, self.seed, self.guided = records, k, seed, guided
+        self.threads = threads or os.cpu_count() or 1
+        self.tell: Progress = progress or (lambda _phase, _share: None)
+        self.space = space(records, k=k)
+        # A record that is common as a whole is one entry for all its copies; of others each copy decides for itself.
+        whole = records.weights >= k
+        filled = np.diff(self.space.offsets) > 0
+        self.record = np.repeat(np.arange(len(whole)), np.where(whole, 1, records.weights) * filled)
+        self.copies = np.where(whole, records.weights, 1)[self.record]
+        self.chosen = np.zeros(len(self.record), np.int64)
+        self.score = np.zeros(len(self.record))
+        self.pool = records.support
+        self.deficit = self.space.count.copy()
+
+    def redact(self) -> Built:
+        """Phase 1: reduce every record to a common combination and keep those worth most; pool all other values."""
+        tries = TRIES if self.guided else 1
+
+        def one(first: int) -> None:
+            last = min(first + CHUNK, len(self.record))
+            kernel.redact(
+                self.space, self.record, first, last, self.deficit, BALANCE, self.guided, tries, self.seed,
+                self.chosen, self.score,
+            )  # fmt: skip
+
+        for share in self._parallel(one, range(0, len(self.record), CHUNK)):
+            self.tell("redaction", share)
+        keep = np.arange(len(self.record))
+        if self.guided:
+            density = self.density()
+            keep = np.flatnonzero(density >= quantile(density, self.copies, 1 - KEPT))
+        return self._kept(np.repeat(keep, self.copies[keep]))
+
+    def consolidate(self, kept: Built) -> Built:
+        """Phase 2: build records from the pool until it is empty."""
+        total = int(self.pool.sum())
+        room = len(kept.items) + total
+        built, ends = np.empty(room, np.int32), np.empty(room, np.int64)
+        built[: len(kept.items)], ends[: len(kept.ends)] = kept.items, kept.ends
+        at = len(kept.ends)
+        draw = np.random.Generator(np.random.PCG64([self.seed, 2]))
+        if self.guided:
+            density = self.density()
+            for level in LEVELS:
+                at = self._build(quantile(density, self.copies, level), draw, built, ends, at)
+                self.tell("consolidation", 1 - self.pool.sum() / max(1, total))
+            at = self._build(float(np.nextafter(0, 1)), draw, built, ends, at)
+        seeds = draw.permutation(np.repeat(np.arange(len(self.pool), dtype=np.int32), self.pool))
+        near = kernel.partners(self.space)
+        for first in range(0, len(seeds), CHUNK):
+            at = kernel.consolidate(
+                self.space, seeds[first : first + CHUNK], near, self.pool, self.deficit, BALANCE, self.guided,
+                self.seed, built, ends, at,
+            )  # fmt: skip
+            self.tell("consolidation", 1 - self.pool.sum() / max(1, total))
+        self.tell("consolidation", 1.0)
+        return Built(built[: ends[at - 1] if at else 0], ends[:at])
+
+    def density(self) -> Reals:
+        """Worth per value of what each entry would keep, float64."""
+        return self.score / np.maximum(1, np.bitwise_count(self.chosen))
+
+    def _build(self, threshold: float, draw: np.random.Generator, built: Attributes, ends: Ints, at: int) -> int:
+        """Build from the entries whose last known worth per value reaches ``threshold``, in random order, by blocks."""
+        entries = draw.permutation(np.flatnonzero(self.density() >= threshold))
+        for first in range(0, len(entries), BLOCK):
+            block = entries[first : first + BLOCK]
+            stale = np.empty(len(block), np.bool_)
+            arguments = (self.pool, self.deficit, BALANCE, self.chosen, self.score, built, ends)
+            at = kernel.build(self.space, self.record, block, threshold, *arguments, at, stale)
+            again, seed = block[stale], int(draw.integers(1 << 62))
+
+            def one(part: Ints, seed: int = seed) -> None:
+                kernel.reconsider(
+                    self.space, self.record, part, self.pool, self.deficit, BALANCE, TRIES, seed, self.chosen, self.score
+                )  # fmt: skip
+
+            list(self._parallel(one, np.array_split(again, max(1, len(again) // (CHUNK // 4)))))
+            again = again[self.density()[again] >= threshold]
+            at = kernel.build(self.space, self.record, again, threshold, *arguments, at, np.empty(len(again), np.bool_))
+        return at
+
+    def _kept(self, entries: Ints) -> Built:
+        """The chosen combinations of ``entries`` as records, taken out of the pool."""
+        built = np.empty(int(self.pool.sum()), np.int32)
+        ends = np.empty(len(entries), np.int64)
+        stale = np.empty(len(entries), np.bool_)
+        at = kernel.build(
+            self.space, self.record, entries, -np.inf, self.pool, self.deficit, BALANCE, self.chosen, self.score,
+            built, ends, 0, stale,
+        )  # fmt: skip
+        return Built(built[: ends[at - 1] if at else 0], ends[:at])
+
+    def _parallel(self, one: Callable[[Any], None], parts: Sequence[Any]) -> Iterator[float]:
+        """Run ``one`` over ``parts`` on the threads; yields the share done. An interrupt drops what has not begun."""
+        with ThreadPoolExecutor(self.threads) as workers:
+            waiting = [workers.submit(one, part) for part in parts]
+            try:
+                for number, future in enumerate(waiting, 1):
+                    future.result()
+                    yield number / len(waiting)
+            finally:
+                workers.shutdown(wait=True, cancel_futures=True)
+
+
+def space(records: Records, *, k: int) -> Space:
+    """Index ``records`` (common attributes only) for the kernel."""
+    attributes = len(records.value)
+    offsets, items = kernel.listed(records.codes)
+    keys, count = kernel.count_pairs(offsets, items, records.weights, attributes)
+    common = (keys >= 0) & (count >= k)
+    keys, count = kernel.rehash(
+        np.where(common, keys, -1), count, 1 << max(2, int(common.sum()) * 3).bit_length()
+    )  # fmt: skip
+    start, length, rows = kernel.list_rows(offsets, items, keys, attributes)
+    packed, word, mask, bits = pack(records)
+    return Space(offsets, items, records.weights, packed, word, mask, bits, keys, count, start, length, rows, attributes, k)
+
+
+def pack(records: Records) -> tuple[Words, Ints, Words, Words]:
+    """Each record as a few 64-bit words, and for each attribute its word, mask and bits (see kernel.Space).
+
+    A column takes as many bits as number its values and "missing", which is 0. Columns with most values come first:
+    a comparison that fails then mostly fails at the first word.
+    """
+    first = np.searchsorted(records.column, np.arange(len(records.columns) + 1))
+    values = np.diff(first)
+    width = [int(number).bit_length() for number in values]
+    word, mask, bits = (np.zeros(len(records.value), kind) for kind in (np.int64, np.uint64, np.uint64))
+    words: list[Words] = []
+    free = 0
+    for column in np.argsort(-values, kind="stable"):
+        if not width[column]:
+            continue
+        if width[column] > free:
+            words.append(np.zeros(len(records.codes), np.uint64))
+            free = 64
+        free -= width[column]
+        shift = np.uint64(free)
+        own = slice(first[column], first[column + 1])
+        word[own] = len(words) - 1
+        mask[own] = np.uint64((1 << width[column]) - 1) << shift
+        bits[own] = np.arange(1, values[column] + 1, dtype=np.uint64) << shift
+        numbers = records.codes[:, column]
+        words[-1] |= np.where(numbers >= 0, numbers - first[column] + 1, 0).astype(np.uint64) << shift
+    return np.stack(words, axis=1), word, mask, bits
+
+
+def quantile(values: Reals, copies: Ints, share: float) -> float:
+    """The least value that is no smaller than ``share`` of all ``values``, each counted ``copies`` times."""
+    order = np.argsort(values, kind="stable")
+    reached = np.cumsum(copies[order])
+    return float(values[order[np.searchsorted(reached, share * reached[-1])]])
+
+
+def suppress(codes: npt.NDArray[np.int32], *, support: Ints, k: int, seed: int) -> npt.NDArray[np.int32]:
+    """Phase 3: remove values until each attribute ``a`` occurs ``support[a] // k * k`` times; drop emptied records.
+
+    Values go from the shortest records first, where fewest combinations are lost, at random among equals.
+    """
+    row, column = np.nonzero(codes >= 0)
+    attribute = codes[row, column]
+    turn = np.random.Generator(np.random.PCG64([seed, 3])).permutation(len(codes))
+    size = np.bincount(row, minlength=len(codes))
+    order = np.lexsort((turn[row], size[row], attribute))
+    present = np.bincount(attribute, minlength=len(support))
+    place = np.arange(len(order)) - np.repeat(np.cumsum(present) - present, present)
+    gone = order[place < np.repeat(present - support // k * k, present)]
+    codes = codes.copy()
+    codes[row[gone], column[gone]] = MISSING
+    return codes[(codes >= 0).any(axis=1)]
+
+
+def shuffled(codes: npt.NDArray[np.int32], *, seed: int) -> npt.NDArray[np.int32]:
+    """The records in random order."""
+    return np.random.Generator(np.random.PCG64([seed, 4])).permutation(codes, axis=0)
