@@ -26,6 +26,7 @@ from ctdc_pipeline.errors import ParameterError, ReleaseError, ResourceError, Ta
 from ctdc_pipeline.files import PUBLIC_FILE, sha256, sync
 from ctdc_pipeline.partners.registry import SOURCES
 from ctdc_pipeline.schemas import release_schema
+from ctdc_pipeline.tables import write_table
 from ctdc_pipeline.validation import validate
 from ctdc_pipeline.zones import Zones
 
@@ -74,13 +75,13 @@ def publish(zones: Zones, *, version: str, k: int, length: int, last_year: int) 
             staging = Path(folder) / version
             staging.mkdir(mode=0o700)
             _write_records(zones, staging, last_year=last_year)
-            _write_text(pq.read_table(zones.table("counts", "reportable_aggregates")), staging / f"{AGGREGATES}.csv")
+            write_table(pq.read_table(zones.table("counts", "reportable_aggregates")), staging / f"{AGGREGATES}.csv")
             _write_dictionary(staging)
             proof = _prove(zones, staging, k=k)
             files = {file.name: sha256(file) for file in sorted(staging.iterdir())}
             _write_manifest(zones, staging, length=length, proof=proof, files=files)
             _move(staging, zones.releases / version)
-    except (OSError, duckdb.Error, pa.ArrowException) as error:
+    except (ResourceError, OSError, duckdb.Error, pa.ArrowException) as error:
         raise ResourceError(
             f"release {version} could not be written ({type(error).__name__})",
             remedy="Check space and permissions of the data folder, then run the release again; nothing was published.",
@@ -92,16 +93,8 @@ def _write_records(zones: Zones, staging: Path, *, last_year: int) -> None:
     """CSV, TSV and Parquet of the release variables, once every cell is known to be of the codebook."""
     table = pq.read_table(zones.table("synthetic", "records"), columns=list(codebook().names))
     validate(table.to_pandas(), schema=release_schema(last_year), table="synthetic records")
-    _write_text(table, staging / f"{RECORDS}.csv")
-    _write_text(table, staging / f"{RECORDS}.tsv", delimiter="\\t")
-    pq.write_table(table, staging / f"{RECORDS}.parquet", compression="zstd")
-
-
-def _write_text(table: pa.Table, path: Path, *, delimiter: str = ",") -> None:
-    """Delimited text: UTF-8, header, quoted where needed, empty for missing, rows in the order of ``table``."""
-    with duckdb.connect() as connection:
-        connection.register("source", table)
-        connection.execute(f"COPY source TO '{_sql(path)}' (FORMAT csv, HEADER, DELIMITER E'{delimiter}', NULLSTR '')")
+    for suffix in (".csv", ".tsv", ".parquet"):
+        write_table(table, staging / f"{RECORDS}{suffix}")
 
 
 def _write_dictionary(staging: Path) -> None:
@@ -119,7 +112,7 @@ def _write_dictionary(staging: Path) -> None:
         }
         for variable in codebook().variables
     ]
-    _write_text(pa.Table.from_pylist(rows), staging / f"{DICTIONARY}.csv")
+    write_table(pa.Table.from_pylist(rows), staging / f"{DICTIONARY}.csv")
     text = ["# Data dictionary", ""]
     text += ["An empty cell is a missing value. A flag is 1 or missing; missing does not mean that it did not happen.", ""]
     for row in rows:
