@@ -143,14 +143,15 @@ def _prove(zones: Zones, staging: Path, *, k: int) -> disclosure.Proof:
 
 
 def _write_manifest(zones: Zones, staging: Path, *, length: int, proof: disclosure.Proof, files: Mapping[str, str]) -> None:
-    # The smallest support is an exact count of victims, which is never published; that it reaches k is what is proved.
+    # Exact figures about the sensitive records are never published; that the guarantees hold is what the proof says.
+    internal = {"smallest_support", "attributes"}
     manifest = {
         "version": staging.name,
         "software": {"name": "ctdc-pipeline", "version": installed_version("ctdc-pipeline")},
         "k": proof.k,
         "reporting_length": length,
         "rows": {RECORDS: proof.synthetic_records, AGGREGATES: proof.aggregates},
-        "proof": {name: value for name, value in asdict(proof).items() if name != "smallest_support"},
+        "proof": {name: value for name, value in asdict(proof).items() if name not in internal},
         "files": dict(files),
         "inputs": _inputs(zones),
     }
