@@ -56,7 +56,8 @@ def test_there_is_one_code_location() -> None:
     """The services and `dg` would otherwise show different graphs."""
     workspace = yaml.safe_load((ROOT / "workspace.yaml").read_text())
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["dg"]["project"]
-    assert workspace == {"load_from": [{"python_module": project["code_location_target_module"]}]}
+    place = {"module_name": project["code_location_target_module"], "location_name": project["code_location_name"]}
+    assert workspace == {"load_from": [{"python_module": place}]}
 
 
 @pytest.mark.parametrize("layer", LAYERS)
