@@ -30,9 +30,9 @@ from ctdc_pipeline.kernel import Attributes, Ints, Reals, Space, Words
 METHODS = ("faithful", "uniform")
 Progress = Callable[[str, float], None]
 
-BALANCE = 1 / 480  # of total error against mean preservation, see kernel.worth
+BALANCE = 2.0  # of total error against mean preservation, each over all common pairs
 TRIES = 4  # random maximal combinations looked at per record
-KEPT = 0.2  # share of records whose remainder is kept at once; the others' values are all pooled
+KEPT = 0.5  # share of records whose remainder is kept at once; the others' values are all pooled
 LEVELS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01)  # quantiles of worth, from which records are built
 CHUNK = 1024  # entries one thread works on at a time
 BLOCK = 8192  # entries decided on the same state of the pool
@@ -111,6 +111,8 @@ class Synthesis:
         self.score = np.zeros(len(self.record))
         self.pool = records.support
         self.deficit = self.space.count.copy()
+        pairs = self.space.count[self.space.keys >= 0]
+        self.balance = BALANCE * len(pairs) / max(1, int(pairs.sum()))
 
     def redact(self) -> Built:
         """Phase 1: reduce every record to a common combination and keep those worth most; pool all other values."""
@@ -119,7 +121,7 @@ class Synthesis:
         def one(first: int) -> None:
             last = min(first + CHUNK, len(self.record))
             kernel.redact(
-                self.space, self.record, first, last, self.deficit, BALANCE, self.guided, tries, self.seed,
+                self.space, self.record, first, last, self.deficit, self.balance, self.guided, tries, self.seed,
                 self.chosen, self.score,
             )  # fmt: skip
 
@@ -149,7 +151,7 @@ class Synthesis:
         near = kernel.partners(self.space)
         for first in range(0, len(seeds), CHUNK):
             at = kernel.consolidate(
-                self.space, seeds[first : first + CHUNK], near, self.pool, self.deficit, BALANCE, self.guided,
+                self.space, seeds[first : first + CHUNK], near, self.pool, self.deficit, self.balance, self.guided,
                 self.seed, built, ends, at,
             )  # fmt: skip
             self.tell("consolidation", 1 - self.pool.sum() / max(1, total))
@@ -166,13 +168,13 @@ class Synthesis:
         for first in range(0, len(entries), BLOCK):
             block = entries[first : first + BLOCK]
             stale = np.empty(len(block), np.bool_)
-            arguments = (self.pool, self.deficit, BALANCE, self.chosen, self.score, built, ends)
+            arguments = (self.pool, self.deficit, self.balance, self.chosen, self.score, built, ends)
             at = kernel.build(self.space, self.record, block, threshold, *arguments, at, stale)
             again, seed = block[stale], int(draw.integers(1 << 62))
 
             def one(part: Ints, seed: int = seed) -> None:
                 kernel.reconsider(
-                    self.space, self.record, part, self.pool, self.deficit, BALANCE, TRIES, seed, self.chosen, self.score
+                    self.space, self.record, part, self.pool, self.deficit, self.balance, TRIES, seed, self.chosen, self.score
                 )  # fmt: skip
 
             list(self._parallel(one, np.array_split(again, max(1, len(again) // (CHUNK // 4)))))
@@ -186,7 +188,7 @@ class Synthesis:
         ends = np.empty(len(entries), np.int64)
         stale = np.empty(len(entries), np.bool_)
         at = kernel.build(
-            self.space, self.record, entries, -np.inf, self.pool, self.deficit, BALANCE, self.chosen, self.score,
+            self.space, self.record, entries, -np.inf, self.pool, self.deficit, self.balance, self.chosen, self.score,
             built, ends, 0, stale,
         )  # fmt: skip
         return Built(built[: ends[at - 1] if at else 0], ends[:at])
