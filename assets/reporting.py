@@ -43,21 +43,24 @@ def guarded() -> Generator[None]:
 
 def table_result(path: Path, **figures: dg.MetadataValue | float | str) -> Materialized:
     """The materialisation of the Parquet table at ``path``, named like its asset: rows, hash, columns, and ``figures``."""
-    schema = pq.read_schema(path)
-    book = codebook()
-    described = {variable.name: variable.definition for variable in (*book.variables, *book.details)}
-    columns = [dg.TableColumn(name=field.name, type=str(field.type), description=described.get(field.name)) for field in schema]
     digest = sha256(path)
     return dg.MaterializeResult(
         asset_key=[path.parent.name, path.stem],
         metadata={
             "dagster/row_count": pq.read_metadata(path).num_rows,
-            "dagster/column_schema": dg.TableSchema(columns=columns),
+            "dagster/column_schema": column_schema(path),
             "sha256": digest,
             **figures,
         },
         data_version=dg.DataVersion(digest),
     )
+
+
+def column_schema(path: Path) -> dg.TableSchema:
+    """The columns of a Parquet file, described by the codebook where it knows them."""
+    described = {variable.name: variable.definition for variable in codebook().harmonised}
+    columns = [dg.TableColumn(field.name, str(field.type), described.get(field.name)) for field in pq.read_schema(path)]
+    return dg.TableSchema(columns)
 
 
 def plot(svg: str) -> dg.MetadataValue:

@@ -6,7 +6,7 @@ import dagster as dg
 
 from assets.counts.reports import reportable_aggregates
 from assets.harmonised.victims import victims
-from assets.reporting import OWNERS, Materialized, guarded
+from assets.reporting import OWNERS, Materialized, column_schema, guarded
 from assets.synthetic.records import records
 from ctdc_pipeline import release
 from resources.settings import DataHome, Engine
@@ -43,6 +43,10 @@ def global_synthetic_dataset(
     done = release.publish(
         home.zones(), version=config.version, k=engine.k, length=engine.reporting_length, last_year=engine.last_year
     )
-    return dg.MaterializeResult(
-        metadata={"approver": approver, "version": done.version, "folder": str(done.folder), **done.files, **asdict(done.proof)}
-    )
+    figures = {
+        "dagster/row_count": done.proof.synthetic_records,
+        "dagster/column_schema": column_schema(done.folder / f"{release.RECORDS}.parquet"),
+        "folder": dg.MetadataValue.path(done.folder),
+    }
+    said = {"approver": approver, "version": done.version}
+    return dg.MaterializeResult(metadata={**said, **figures, **asdict(done.proof), **done.files})
