@@ -1,0 +1,398 @@
+"""Exact counts of attribute combinations, to Parquet. What the counts mean for privacy or fidelity is not decided here.
+
+A combination is packed into whole numbers, its *key*: as many attribute numbers as 63 bits take, then the next number. The
+records are taken by their combinations' first attribute, a piece at a time; a piece is expanded into keys that numpy sorts and
+counts, and DuckDB adds the pieces up, orders them, and spills to disk what memory does not hold. Most pieces hold all of their
+attributes' combinations, so little is left to add up, and memory depends on the number of distinct combinations only.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from math import comb
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ctdc_pipeline.attributes import Records, encode
+from ctdc_pipeline.errors import ParameterError, ResourceError
+from ctdc_pipeline.files import staged
+from ctdc_pipeline.tables import TEXT, unwritable
+
+Progress = Callable[[str, float], None]
+
+KEY_BITS = 63
+PIECE = 2_000_000  # keys: 16 MB; larger ones sort more slowly, smaller ones cost more calls
+ROW_GROUP = 1 << 19
+
+
+@dataclass(frozen=True)
+class CountSummary:
+    """How many combinations there are, by length: all, at least ``k`` times, fewer than ``k`` times, once."""
+
+    distinct: dict[int, int]
+    common: dict[int, int]
+    rare: dict[int, int]
+    unique: dict[int, int]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a combination of ``length`` attributes, numbered below ``attributes``, becomes a key of one or more int64."""
+
+    attributes: int
+    length: int
+
+    @property
+    def bits(self) -> int:
+        return max(1, (self.attributes - 1).bit_length())
+
+    @property
+    def words(self) -> tuple[range, ...]:
+        """The places of the combination that each number of the key holds."""
+        each = KEY_BITS // self.bits
+        return tuple(range(start, min(start + each, self.length)) for start in range(0, self.length, each))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The key's columns in DuckDB."""
+        return tuple(f"key_{number}" for number in range(len(self.words)))
+
+    def unpack(self, keys: list[npt.NDArray[np.int64]]) -> list[npt.NDArray[np.int64]]:
+        """The attribute numbers at each place, from the key's numbers."""
+        mask = (1 << self.bits) - 1
+        return [
+            key >> (self.bits * (places[-1] - place)) & mask
+            for places, key in zip(self.words, keys, strict=True)
+            for place in places
+        ]
+
+
+def count_combinations(
+    table: pa.Table,
+    folder: Path,
+    *,
+    length: int = 4,
+    minimum: int = 1,
+    k: int = 10,
+    threads: int | None = None,
+    memory_limit: str | None = None,
+    temp_dir: Path | None = None,
+    progress: Progress | None = None,
+) -> CountSummary:
+    """Count every combination of 1 to ``length`` attributes of ``table``; write ``length_<L>.parquet`` below ``folder``.
+
+    ``table``: text columns, null for missing. Columns written: ``variable_1``, ``value_1`` ... ``variable_<L>``,
+    ``value_<L>`` (text) and ``count`` (int64), at least ``minimum``; rows in the order of attributes: by the table's columns,
+    then by value. The bytes do not depend on ``threads`` (default: all processors). ``memory_limit`` (such as ``1GB``) bounds
+    DuckDB, which spills below ``temp_dir`` (default: ``folder``); the records and the pieces in work come on top. ``k`` only
+    divides the summary into common and rare. Files of an earlier count are replaced when all are written, or not at all.
+    Raises ParameterError and ResourceError.
+    """
+    with unwritable(folder):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with unwritable(folder), ExitStack() as files:
+        writers: dict[int, pq.ParquetWriter] = {}
+        for size in range(1, length + 1):
+            part = files.enter_context(staged(folder / f"length_{size}.parquet"))
+            writers[size] = files.enter_context(_writer(part, length=size))
+        summary = _count(
+            table,
+            writers,
+            minimum=minimum,
+            k=k,
+            threads=threads,
+            memory_limit=memory_limit,
+            temp_dir=temp_dir or folder,
+            progress=progress,
+        )
+    for stale in folder.glob("length_*.parquet"):
+        if int(stale.stem.removeprefix("length_")) > length:
+            stale.unlink()
+    return summary
+
+
+def count_to_file(
+    table: pa.Table,
+    path: Path,
+    *,
+    length: int = 4,
+    minimum: int = 1,
+    k: int = 10,
+    threads: int | None = None,
+    memory_limit: str | None = None,
+    temp_dir: Path | None = None,
+    progress: Progress | None = None,
+) -> CountSummary:
+    """As ``count_combinations``, but to one Parquet file: shorter combinations first, null in the places they lack."""
+    with unwritable(path), ExitStack() as files:
+        part = files.enter_context(staged(path))
+        writer = files.enter_context(_writer(part, length=length))
+        return _count(
+            table,
+            dict.fromkeys(range(1, length + 1), writer),
+            minimum=minimum,
+            k=k,
+            threads=threads,
+            memory_limit=memory_limit,
+            temp_dir=temp_dir or path.parent,
+            progress=progress,
+        )
+
+
+@contextmanager
+def database(*, threads: int | None, memory_limit: str | None, temp_dir: Path) -> Generator[duckdb.DuckDBPyConnection]:
+    """A DuckDB in memory that spills to a private folder of its own below ``temp_dir``, removed at the end.
+
+    Its running out of memory or disk inside the block is a ResourceError, limits that make no sense are a ParameterError.
+    """
+    if threads is not None and threads < 1:
+        raise ParameterError(f"threads is {threads}", remedy="Give at least 1 thread.")
+    with TemporaryDirectory(prefix=".spill-", dir=temp_dir) as spill, duckdb.connect() as connection:
+        connection.execute("SET temp_directory = ?", [spill]).fetchall()
+        connection.execute("SET preserve_insertion_order = false").fetchall()
+        connection.execute("SET threads = ?", [threads or os.cpu_count() or 1]).fetchall()
+        if memory_limit is not None:
+            try:
+                connection.execute("SET memory_limit = ?", [memory_limit]).fetchall()
+            except duckdb.Error:
+                raise ParameterError("the memory limit is not understood", remedy="Write it such as 500MB or 4GB.") from None
+        try:
+            yield connection
+        except (duckdb.OutOfMemoryException, MemoryError):
+            raise ResourceError(
+                "counting ran out of memory, or of space to spill to",
+                remedy="Raise the memory limit, free space in the temp folder, or count shorter combinations.",
+            ) from None
+
+
+def load_counts(
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    records: Records,
+    *,
+    length: int,
+    threads: int | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Layout:
+    """Create table ``name`` of partial counts of the combinations of ``length``: the key's columns and ``n`` (int64).
+
+    Several rows may hold the same key; their ``n`` add up to its count.
+    """
+    layout = Layout(len(records.value), length)
+    columns = ", ".join(f"{column} BIGINT" for column in (*layout.names, "n"))
+    connection.execute(f"CREATE OR REPLACE TABLE {name} ({columns})").fetchall()
+    suffixes = _suffixes(records)
+    threads = threads or os.cpu_count() or 1
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[tuple[float, Future[pa.Table]]] = deque()
+
+        def insert() -> None:
+            done, future = waiting.popleft()
+            connection.register("piece", future.result())
+            connection.execute(f"INSERT INTO {name} SELECT * FROM piece").fetchall()
+            connection.unregister("piece")
+            if progress:
+                progress(done)
+
+        for done, piece in _pieces(suffixes, layout):
+            waiting.append((done, pool.submit(_partial_counts, piece, layout)))
+            if len(waiting) > threads:
+                insert()
+        while waiting:
+            insert()
+    return layout
+
+
+@dataclass(frozen=True)
+class _Suffixes:
+    """Each attribute of each record with what follows it in the record.
+
+    ``flat``: int32, all records' attributes one record after the other. ``start``: int64, an index into it; ``first``: int32,
+    the attribute there; ``rest``: int64, how many follow in the record; ``weight``: int64, of the record. Ordered by whether
+    the weight is above 1, then by ``first``.
+    """
+
+    flat: npt.NDArray[np.int32]
+    start: npt.NDArray[np.int64]
+    first: npt.NDArray[np.int32]
+    rest: npt.NDArray[np.int64]
+    weight: npt.NDArray[np.int64]
+
+    def at(self, chosen: slice | npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> _Suffixes:
+        return _Suffixes(self.flat, self.start[chosen], self.first[chosen], self.rest[chosen], self.weight[chosen])
+
+
+def _suffixes(records: Records) -> _Suffixes:
+    present = records.codes >= 0
+    flat = records.codes[present]
+    sizes = present.sum(axis=1)
+    start = np.arange(len(flat))
+    rest = np.repeat(np.cumsum(sizes), sizes) - start - 1
+    weight = np.repeat(records.weights, sizes)
+    order = np.argsort(flat + (weight > 1) * np.int64(len(records.value)), kind="stable")
+    return _Suffixes(flat, start, flat, rest, weight).at(order)
+
+
+def _pieces(suffixes: _Suffixes, layout: Layout) -> Iterator[tuple[float, _Suffixes]]:
+    """Cut the suffixes that hold a combination into pieces of about ``PIECE`` keys; with each, the share done after it."""
+    suffixes = suffixes.at(suffixes.rest >= layout.length - 1)
+    keys = np.cumsum(_combinations(suffixes.rest, layout))
+    light = int(np.searchsorted(suffixes.weight > 1, True))
+    begin, before = 0, 0
+    while begin < len(keys):
+        end = max(begin + 1, int(np.searchsorted(keys, before + PIECE, side="right")))
+        end = min(end, light) if begin < light else end
+        before = int(keys[end - 1])
+        yield before / int(keys[-1]), suffixes.at(slice(begin, end))
+        begin = end
+
+
+def _combinations(rest: npt.NDArray[np.int64], layout: Layout) -> npt.NDArray[np.int64]:
+    """How many combinations begin with an attribute that ``rest`` others follow."""
+    return np.array([comb(n, layout.length - 1) for n in range(int(rest.max(initial=0)) + 1)], np.int64)[rest]
+
+
+def _partial_counts(piece: _Suffixes, layout: Layout) -> pa.Table:
+    """Partial counts of the combinations that begin with the piece's attributes, as ``load_counts`` stores them."""
+    # Keys count from the piece's first attribute on: so most of them fit into 32 bits, which sort twice as fast as 64.
+    lowest = int(piece.first[0])
+    bits = (int(piece.first[-1]) - lowest).bit_length() + layout.bits * (layout.length - 1)
+    total = int(_combinations(piece.rest, layout).sum())
+    words = [np.empty(total, np.uint32 if bits <= 32 else np.int64) for _ in layout.words]
+    weights = np.empty(total if piece.weight[-1] > 1 else 0, np.int64)
+    at = 0
+    for rest in np.unique(piece.rest).tolist():
+        group = piece.at(piece.rest == rest)
+        members = group.flat[group.start + np.arange(rest + 1)[:, None]]
+        members[0] -= lowest
+        end = at + comb(rest, layout.length - 1) * len(group.first)
+        _expand(members.astype(words[0].dtype), layout, [word[at:end] for word in words])
+        if len(weights):
+            weights[at:end].reshape(-1, len(group.first))[:] = group.weight
+        at = end
+    if not len(weights) and len(words) == 1:
+        words[0].sort()
+        first = np.flatnonzero(np.concatenate([[True], words[0][1:] != words[0][:-1]]))
+        weights = np.diff(first, append=total)
+        words[0] = words[0][first]
+    elif not len(weights):
+        weights = np.ones(total, np.int64)
+    keys = [word.astype(np.int64, copy=False) for word in words]
+    keys[0] += lowest << layout.bits * (len(layout.words[0]) - 1)
+    return pa.table([*keys, weights], names=[*layout.names, "n"])
+
+
+def _expand(members: npt.NDArray[np.integer], layout: Layout, words: list[npt.NDArray[np.integer]]) -> None:
+    """Fill ``words`` with the keys of all combinations that begin with ``members[0]``, for each column of ``members``.
+
+    Combinations grow by one place at a time and are kept in the order of their last member: those that a member can
+    extend, because they end before it, are the first so many of them, and no index is needed.
+    """
+    width = members.shape[1]
+    grown = [members[:1]]
+    for place in range(1, layout.length):
+        last = place == layout.length - 1
+        opens = place == layout.words[len(grown) - 1].stop
+        packed = [*grown, np.zeros((len(grown[0]), width), members.dtype)] if opens else [*grown[:-1], grown[-1] << layout.bits]
+        sizes = [comb(member - 1, place - 1) for member in range(place, len(members))]
+        grown = [
+            word.reshape(-1, width) if last else np.empty((sum(sizes), width), members.dtype)
+            for word in (words if last else packed)
+        ]
+        at = 0
+        for member, size in zip(members[place:], sizes, strict=True):
+            for old, new in zip(packed[:-1], grown[:-1], strict=True):
+                new[at : at + size] = old[:size]
+            np.bitwise_or(packed[-1][:size], member, out=grown[-1][at : at + size])
+            at += size
+    if layout.length == 1:
+        words[0][:] = members[0]
+
+
+def _count(
+    table: pa.Table,
+    writers: dict[int, pq.ParquetWriter],
+    *,
+    minimum: int,
+    k: int,
+    threads: int | None,
+    memory_limit: str | None,
+    temp_dir: Path,
+    progress: Progress | None,
+) -> CountSummary:
+    """Count the combinations of each length that ``writers`` names, and write them there."""
+    for name, number in (("length", len(writers)), ("minimum", minimum), ("k", k)):
+        if number < 1:
+            raise ParameterError(f"{name} is {number}", remedy="Choose at least 1.")
+    records = encode(table, threads=threads or os.cpu_count() or 1).common(minimum)
+    summary = CountSummary({}, {}, {}, {})
+    with database(threads=threads, memory_limit=memory_limit, temp_dir=temp_dir) as connection:
+        for length, writer in writers.items():
+            report = _phase(progress, f"counting combinations of length {length}")
+            layout = load_counts(connection, "counts", records, length=length, threads=threads, progress=report)
+            keys = ", ".join(layout.names)
+            counted = connection.sql(
+                f"SELECT {keys}, sum(n)::BIGINT AS n FROM counts GROUP BY {keys} HAVING sum(n) >= {minimum} ORDER BY {keys}"
+            )
+            found = [0, 0, 0]
+            for batch in _row_groups(counted.to_arrow_reader(ROW_GROUP)):
+                counts = batch["n"].to_numpy()
+                found = [sum_ + int(some.sum()) for sum_, some in zip(found, (counts > 0, counts >= k, counts == 1), strict=True)]
+                writer.write_table(_readable(batch, records, layout, places=len(writer.schema) // 2), row_group_size=ROW_GROUP)
+            summary.distinct[length], summary.common[length], summary.unique[length] = found
+            summary.rare[length] = found[0] - found[1]
+    return summary
+
+
+def _phase(progress: Progress | None, name: str) -> Callable[[float], None] | None:
+    return (lambda fraction: progress(name, fraction)) if progress else None
+
+
+def _row_groups(reader: pa.RecordBatchReader) -> Iterator[pa.Table]:
+    """Tables of ``ROW_GROUP`` rows: batches come as the threads happened to cut them, and would show in the file."""
+    held: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in reader:
+        held.append(batch)
+        rows += len(batch)
+        while rows >= ROW_GROUP:
+            whole = pa.Table.from_batches(held)
+            yield whole.slice(0, ROW_GROUP)
+            held = whole.slice(ROW_GROUP).to_batches()
+            rows -= ROW_GROUP
+    if rows:
+        yield pa.Table.from_batches(held)
+
+
+def _writer(path: Path, *, length: int) -> pq.ParquetWriter:
+    places = [f"{part}_{place}" for place in range(1, length + 1) for part in ("variable", "value")]
+    schema = pa.schema([*((name, TEXT) for name in places), ("count", pa.int64())])
+    return pq.ParquetWriter(path, schema, compression="zstd", store_schema=False)
+
+
+def _readable(batch: pa.Table, records: Records, layout: Layout, *, places: int) -> pa.Table:
+    """The combinations' variables and values by name, null in the places beyond their length, and their counts."""
+    texts, text_of = np.unique(np.array(records.value, object), return_inverse=True)
+    dictionaries = pa.array(records.columns, pa.string()), pa.array(texts, pa.string())
+    columns: list[pa.Array] = []
+    numbers = layout.unpack([batch[name].to_numpy() for name in layout.names])
+    for place in range(places):
+        for dictionary, lookup in zip(dictionaries, (records.column, text_of), strict=True):
+            columns.append(
+                pa.DictionaryArray.from_arrays(pa.array(lookup[numbers[place]].astype(np.int32)), dictionary)
+                if place < layout.length
+                else pa.nulls(len(batch), TEXT)
+            )
+    names = [f"{part}_{place}" for place in range(1, places + 1) for part in ("variable", "value")]
+    return pa.table([*columns, batch["n"]], names=[*names, "count"])
