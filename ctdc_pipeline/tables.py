@@ -99,7 +99,8 @@ def _read_text(path: Path, *, delimiter: str) -> pa.Table:
         return pa_csv.read_csv(
             path,
             read_options=pa_csv.ReadOptions(column_names=names, skip_rows=1, block_size=1 << 22),
-            parse_options=pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+            # Looking for line ends within quotes costs half of the time, so only where there are quotes.
+            parse_options=pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=_quotes(path)),
             convert_options=pa_csv.ConvertOptions(
                 column_types=dict.fromkeys(names, TEXT),
                 strings_can_be_null=True,
@@ -113,6 +114,11 @@ def _read_text(path: Path, *, delimiter: str) -> pa.Table:
             f"{path.name}: {_fault(path, delimiter=delimiter, width=len(names))}",
             remedy="Mend the file; every row needs as many cells as the header, in UTF-8.",
         ) from None
+
+
+def _quotes(path: Path) -> bool:
+    with path.open("rb") as file:
+        return any(b'"' in block for block in iter(lambda: file.read(1 << 22), b""))
 
 
 def _header(path: Path, *, delimiter: str) -> list[str]:
