@@ -6,12 +6,15 @@ a combination's attributes in ascending order are its columns in table order.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+from ctdc_pipeline.tables import TEXT
 
 MISSING = -1
 
@@ -56,10 +59,16 @@ class Records:
 
 def encode(table: pa.Table, *, threads: int = 2) -> Records:
     """Number the attributes of ``table`` (all text columns, null for missing) and merge equal rows."""
+    return encode_together([table], threads=threads)[0]
 
-    def one(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int32], list[str]]:
-        array = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-        array = array.unify_dictionaries().combine_chunks()
+
+def encode_together(tables: Sequence[pa.Table], *, threads: int = 2) -> tuple[Records, ...]:
+    """As ``encode``, one ``Records`` a table, with the same numbers for the same attributes; all have the same columns."""
+    names = tables[0].column_names
+
+    def one(name: str) -> tuple[npt.NDArray[np.int32], list[str]]:
+        parts = [_encoded(table[name]) for table in tables]
+        array = pa.chunked_array([chunk for part in parts for chunk in part.chunks], TEXT).unify_dictionaries().combine_chunks()
         array = array if isinstance(array, pa.DictionaryArray) else array.chunk(0)
         indices = array.indices.fill_null(len(array.dictionary)).to_numpy(zero_copy_only=False)
         used = np.bincount(indices, minlength=len(array.dictionary) + 1)[:-1] > 0
@@ -70,15 +79,22 @@ def encode(table: pa.Table, *, threads: int = 2) -> Records:
         return rank[indices], [texts[index] for index in order]
 
     with ThreadPoolExecutor(threads) as pool:
-        parts = list(pool.map(one, table.columns))
+        parts = list(pool.map(one, names))
     value: list[str] = []
-    codes = np.empty((table.num_rows, table.num_columns), np.int32)
+    codes = np.empty((sum(map(len, tables)), len(names)), np.int32)
     for position, (ranks, texts) in enumerate(parts):
         np.copyto(codes[:, position], np.where(ranks >= 0, ranks + np.int32(len(value)), np.int32(MISSING)))
         value += texts
     column = np.repeat(np.arange(len(parts), dtype=np.int32), [len(texts) for _, texts in parts])
-    unique, weights = distinct(codes, np.ones(len(codes), np.int64), attributes=len(value))
-    return Records(tuple(table.column_names), unique, weights, column, tuple(value))
+    ends = np.cumsum([len(table) for table in tables])[:-1]
+    return tuple(
+        Records(tuple(names), *distinct(rows, np.ones(len(rows), np.int64), attributes=len(value)), column, tuple(value))
+        for rows in np.split(codes, ends)
+    )
+
+
+def _encoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return column if column.type == TEXT else column.cast(pa.string()).dictionary_encode()
 
 
 def distinct(

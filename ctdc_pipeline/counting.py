@@ -185,14 +185,16 @@ class Suffixes:
 
 
 @contextmanager
-def database(*, threads: int | None, memory_limit: str | None, temp_dir: Path) -> Generator[duckdb.DuckDBPyConnection]:
-    """A DuckDB in memory that spills to a private folder of its own below ``temp_dir``, removed at the end.
+def database(*, threads: int | None, memory_limit: str | None, temp_dir: Path | None) -> Generator[duckdb.DuckDBPyConnection]:
+    """A DuckDB in memory that spills to a private folder of its own below ``temp_dir``, removed at the end; None: never spills.
 
     Its running out of memory or disk inside the block is a ResourceError, limits that make no sense are a ParameterError.
     """
     if threads is not None and threads < 1:
         raise ParameterError(f"threads is {threads}", remedy="Give at least 1 thread.")
-    with TemporaryDirectory(prefix=".spill-", dir=temp_dir) as spill, duckdb.connect() as connection:
+    with ExitStack() as stack:
+        spill = stack.enter_context(TemporaryDirectory(prefix=".spill-", dir=temp_dir)) if temp_dir else ""
+        connection = stack.enter_context(duckdb.connect())
         connection.execute("SET temp_directory = ?", [spill]).fetchall()
         connection.execute("SET preserve_insertion_order = false").fetchall()
         connection.execute("SET threads = ?", [threads or os.cpu_count() or 1]).fetchall()
@@ -208,6 +210,11 @@ def database(*, threads: int | None, memory_limit: str | None, temp_dir: Path) -
                 "counting ran out of memory, or of space to spill to",
                 remedy="Raise the memory limit, free space in the temp folder, or count shorter combinations.",
             ) from None
+
+
+def phase(progress: Progress | None, name: str) -> Callable[[float], None] | None:
+    """``progress`` of one named phase."""
+    return (lambda fraction: progress(name, fraction)) if progress else None
 
 
 def load_counts(
@@ -341,7 +348,7 @@ def _count(
     summary = CountSummary({}, {}, {}, {})
     with database(threads=threads, memory_limit=memory_limit, temp_dir=temp_dir) as connection:
         for length, writer in writers.items():
-            report = _phase(progress, f"counting combinations of length {length}")
+            report = phase(progress, f"counting combinations of length {length}")
             layout = Layout(len(records.value), length)
             load_counts(connection, "counts", suffixes, layout, threads=threads, progress=report)
             keys = ", ".join(layout.names)
@@ -356,10 +363,6 @@ def _count(
             summary.distinct[length], summary.common[length], summary.unique[length] = found
             summary.rare[length] = found[0] - found[1]
     return summary
-
-
-def _phase(progress: Progress | None, name: str) -> Callable[[float], None] | None:
-    return (lambda fraction: progress(name, fraction)) if progress else None
 
 
 def _row_groups(reader: pa.RecordBatchReader) -> Iterator[pa.Table]:
