@@ -7,7 +7,10 @@ drawn is protected: counts are rounded down to multiples of k, shares to whole p
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import altair as alt
 import duckdb
@@ -15,6 +18,19 @@ import pandera.pandas as pandera
 import pyarrow as pa
 
 from ctdc_pipeline.codebook import codebook
+from ctdc_pipeline.evaluation import Evaluation
+
+WHOLE, SHARE = pa.int64(), pa.float64()
+LEAKAGE = pa.schema([(name, WHOLE) for name in ("length", "records", "rows", "rare_records", "rare_rows")])
+PRESERVATION = pa.schema([("length", WHOLE), ("common", WHOLE), ("lost", WHOLE), ("preservation", SHARE)])
+PRESERVATION_BY_COUNT = PRESERVATION.insert(1, pa.field("count", pa.string()))
+ERROR = pa.schema([("length", WHOLE), ("common", WHOLE), ("relative_error", SHARE), ("mean_absolute_error", SHARE)])
+EVALUATION = {
+    "leakage_by_length": LEAKAGE,
+    "preservation_by_length": PRESERVATION,
+    "preservation_by_count": PRESERVATION_BY_COUNT,
+    "error_by_length": ERROR,
+}
 
 WIDTH = 560
 LABEL = 300
@@ -59,6 +75,46 @@ def suppression(victims: Path, synthetic: Path) -> pa.Table:
         ).to_arrow_table()
 
 
+def evaluation_tables(evaluation: Evaluation) -> dict[str, pa.Table]:
+    """What the evaluation found, as four tables by name: leakage, preservation and error by length, preservation by count.
+
+    ``length`` counts attributes, ``count`` is a range of sensitive counts. Shares and errors are null where nothing is common.
+    """
+    kept = [{"length": part.length, **asdict(part.fidelity)} for part in evaluation.combinations]
+    buckets = [
+        {
+            "length": part.length,
+            "count": f"{part.least}+" if part.most is None else f"{part.least}-{part.most}",
+            **asdict(part.fidelity),
+        }
+        for part in evaluation.buckets
+    ]
+    return {
+        "leakage_by_length": _table([asdict(part) for part in evaluation.leakage], LEAKAGE),
+        "preservation_by_length": _table(kept, PRESERVATION),
+        "preservation_by_count": _table(buckets, PRESERVATION_BY_COUNT),
+        "error_by_length": _table(kept, ERROR),
+    }
+
+
+def evaluation_schema(name: str, *, length: int) -> pandera.DataFrameSchema:
+    """What ``evaluation_tables`` returns under ``name``: no negative figure, no share over 1, no combination over ``length``."""
+    columns: dict[str, pandera.Column] = {}
+    for field in EVALUATION[name]:
+        most = 1 if field.name == "preservation" else length if field.name == "length" and name != "leakage_by_length" else None
+        checks = [pandera.Check.ge(0), *([] if most is None else [pandera.Check.le(most)])]
+        columns[field.name] = pandera.Column(
+            str if field.name == "count" else str(field.type).replace("double", "float64"),
+            [] if field.name == "count" else checks,
+            nullable=pa.types.is_floating(field.type),
+        )
+    return _schema(columns)
+
+
+def _table(rows: list[dict[str, Any]], columns: pa.Schema) -> pa.Table:
+    return pa.Table.from_pylist([{name: row[name] for name in columns.names} for row in rows], schema=columns)
+
+
 def coverage_schema(*, k: int) -> pandera.DataFrameSchema:
     """What ``partner_coverage`` returns: nothing below ``k``."""
     columns = {"partner": pandera.Column(str), "year": pandera.Column(str)}
@@ -97,10 +153,28 @@ def suppression_plot(table: pa.Table) -> str:
     return _svg(bars.encode(x=alt.X("lost:Q", title="% of values lost"), y=alt.Y("variable:N", sort=list(codebook().names))))
 
 
-def bars(table: pa.Table, *, x: str, y: str) -> str:
-    """A plain bar chart of column ``y`` (numbers) over column ``x`` (categories, in their order)."""
-    chart = alt.Chart(table.select([x, y]).to_pandas()).mark_bar()
-    return _svg(chart.encode(x=alt.X(f"{x}:O", sort=None), y=alt.Y(f"{y}:Q")))
+def evaluation_plots(tables: Mapping[str, pa.Table]) -> dict[str, str]:
+    """One plot of each of the ``evaluation_tables``, by the same names."""
+    by_count = alt.Chart(tables["preservation_by_count"].to_pandas()).mark_line(point=True)
+    share = alt.Scale(domain=[0, 1])
+    return {
+        "leakage_by_length": _bars(tables["leakage_by_length"], y="rare_records", title="records with support below k"),
+        "preservation_by_length": _bars(tables["preservation_by_length"], y="preservation", title="share kept", scale=share),
+        "preservation_by_count": _svg(
+            by_count.encode(
+                x=alt.X("count:O", sort=None, title="sensitive count"),
+                y=alt.Y("preservation:Q", title="share kept", scale=share),
+                color="length:N",
+            )
+        ),
+        "error_by_length": _bars(tables["error_by_length"], y="relative_error", title="relative error"),
+    }
+
+
+def _bars(table: pa.Table, *, y: str, title: str, scale: alt.Scale | None = None) -> str:
+    chart = alt.Chart(table.select(["length", y]).to_pandas()).mark_bar()
+    axis = alt.Y(f"{y}:Q", title=title, scale=scale or alt.Scale(zero=True))
+    return _svg(chart.encode(x=alt.X("length:O", title="attributes"), y=axis))
 
 
 def _svg(chart: alt.Chart) -> str:

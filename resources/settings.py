@@ -2,6 +2,7 @@
 
 from datetime import date
 from pathlib import Path
+from typing import TypedDict
 
 import dagster as dg
 from pydantic import Field
@@ -28,6 +29,14 @@ class DataHome(dg.ConfigurableResource[None]):
         return secrets.synthesis_seed(self.zones())
 
 
+class Limits(TypedDict):
+    """What bounds the counting, as its functions take it."""
+
+    threads: int | None
+    memory_limit: str
+    temp_dir: Path
+
+
 class Engine(dg.ConfigurableResource[None]):
     """The privacy parameters and the limits of the counting and synthesis engine."""
 
@@ -38,6 +47,10 @@ class Engine(dg.ConfigurableResource[None]):
     last_year: int = Field(default=2021, description="Last year of registration that the release covers.")
     threads: int | None = Field(default=None, description="Threads for counting and synthesis; all processors if not set.")
     memory_limit: str = Field(default="4GB", description="Memory that DuckDB may use before it spills to the sensitive zone.")
+
+    def limits(self, *, spill: Path) -> Limits:
+        """The limits of the counting, which spills to the folder ``spill``."""
+        return {"threads": self.threads, "memory_limit": self.memory_limit, "temp_dir": spill}
 
     @property
     def last_day(self) -> date:

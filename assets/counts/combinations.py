@@ -31,9 +31,8 @@ def combinations(home: DataHome, engine: Engine) -> Materialized:
         pq.read_table(zones.table("harmonised", "victims"), columns=list(codebook().names)),
         zones.folder("counts", "combinations"),
         length=engine.reporting_length,
-        threads=engine.threads,
-        memory_limit=engine.memory_limit,
-        temp_dir=zones.tmp,
+        k=engine.k,
+        **engine.limits(spill=zones.tmp),
     )
     return dg.MaterializeResult(metadata={f"distinct_of_length_{size}": n for size, n in summary.distinct.items()})
 

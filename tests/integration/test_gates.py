@@ -62,6 +62,11 @@ VIOLATIONS: Mapping[str, tuple[str, str, Edit]] = {
     "synthetic record lost": ("synthetic/records", "single_counts_exact", short),
     "coverage below k": ("quality/partner_coverage", "schema", with_value("victims", 1)),
     "share over a hundred": ("quality/missingness", "schema", with_value("missing", 101)),
+    "leak hidden from the schema": ("quality/leakage_by_length", "nothing_leaked", with_value("rare_records", 1)),
+    "negative leakage": ("quality/leakage_by_length", "schema", with_value("records", -1)),
+    "more kept than there was": ("quality/preservation_by_length", "schema", with_value("preservation", 1.1)),
+    "bucket of too long combinations": ("quality/preservation_by_count", "schema", with_value("length", 9)),
+    "negative error": ("quality/error_by_length", "schema", with_value("relative_error", -0.1)),
     "negative suppression": ("quality/suppression", "schema", with_value("lost", -1.0)),
 }
 

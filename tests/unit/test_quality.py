@@ -8,6 +8,7 @@ import pytest
 
 from ctdc_pipeline import quality
 from ctdc_pipeline.codebook import codebook
+from ctdc_pipeline.evaluation import evaluate
 
 
 @pytest.fixture
@@ -56,6 +57,22 @@ def test_suppression_compares_before_and_after(victims: Path, tmp_path: Path) ->
     assert rows["citizenship"]["lost"] == 100
     assert rows["ageBroad"]["lost"] is None, "nothing was there to lose"
     quality.suppression_schema().validate(table.to_pandas())
+
+
+def test_the_evaluation_becomes_tables_and_plots() -> None:
+    """The approver reads from them what the release is worth, also where nothing is common and shares are missing."""
+    sensitive = pa.table({"a": ["1"] * 6, "b": ["x", "x", "x", "y", None, None]})
+    synthetic = pa.table({"a": ["1"] * 6, "b": ["x", "x", None, None, None, None]})
+    tables = quality.evaluation_tables(evaluate(sensitive, synthetic, k=2, length=3))
+
+    assert {name: table.schema for name, table in tables.items()} == quality.EVALUATION
+    for name, table in tables.items():
+        quality.evaluation_schema(name, length=3).validate(table.to_pandas())
+    assert sum(tables["leakage_by_length"]["rare_records"].to_pylist()) == 0
+    kept = tables["preservation_by_length"].to_pylist()
+    assert [row["common"] for row in kept] == [2, 1, 0]
+    assert kept[2]["preservation"] is None
+    assert all(plot.startswith("<svg") for plot in quality.evaluation_plots(tables).values())
 
 
 def test_plots_are_images(victims: Path) -> None:

@@ -1,0 +1,69 @@
+"""How faithful the synthetic records are, and that they leak nothing, by code other than the release's own proof."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import pyarrow.parquet as pq
+
+from assets.gates import schema_gate, verdict
+from assets.harmonised.victims import victims
+from assets.reporting import KINDS, OWNERS, Materialized, guarded, plot, table_result
+from assets.synthetic.records import REMEDY, records
+from ctdc_pipeline import quality
+from ctdc_pipeline.codebook import codebook
+from ctdc_pipeline.evaluation import evaluate
+from ctdc_pipeline.files import write_parquet
+from resources.settings import DataHome, Engine
+
+SUBJECTS = {
+    "leakage_by_length": "Synthetic records by number of attributes, and those with fewer than k sensitive records behind them.",
+    "preservation_by_length": "Share of the common combinations of each length that the synthetic records keep, and those lost.",
+    "preservation_by_count": "The same by how often a combination occurs in the sensitive records.",
+    "error_by_length": "How far the synthetic counts of common combinations are from the sensitive ones.",
+}
+specs = {
+    name: dg.AssetSpec(
+        key=["quality", name],
+        group_name="quality",
+        owners=OWNERS,
+        kinds=KINDS,
+        code_version="1",
+        deps=[victims, records],
+        description=f"{subject}\n\nInternal: figures about combinations, no values. For the data team and the release approver.",
+    )
+    for name, subject in SUBJECTS.items()
+}
+
+
+@dg.multi_asset(specs=list(specs.values()))
+def evaluation(home: DataHome, engine: Engine) -> Iterator[Materialized]:
+    """Compare the synthetic with the sensitive records, combination by combination."""
+    with guarded():
+        zones, names = home.zones(), list(codebook().names)
+        sensitive = pq.read_table(zones.table("harmonised", "victims"), columns=names)
+        synthetic = pq.read_table(zones.table("synthetic", "records"), columns=names)
+        limits = engine.limits(spill=zones.tmp)
+        tables = quality.evaluation_tables(evaluate(sensitive, synthetic, k=engine.k, length=engine.reporting_length, **limits))
+        plots = quality.evaluation_plots(tables)
+        for name, table in tables.items():
+            write_parquet(table, zones.table("quality", name))
+            yield table_result(zones.table("quality", name), plot=plot(plots[name]))
+
+
+evaluation_gates = [
+    schema_gate(spec, lambda engine, name=name: quality.evaluation_schema(name, length=engine.reporting_length))
+    for name, spec in specs.items()
+]
+
+
+@dg.asset_check(
+    asset=specs["leakage_by_length"].key,
+    name="nothing_leaked",
+    blocking=True,
+    description="No synthetic record of any length has fewer than k sensitive records behind it.",
+)
+@guarded()
+def nothing_leaked(home: DataHome) -> dg.AssetCheckResult:
+    table = pq.read_table(home.zones().table("quality", "leakage_by_length"))
+    rare = sum(table["rare_records"].to_pylist())
+    return verdict(not rare, REMEDY, rare_records=rare)
