@@ -7,6 +7,7 @@ means missing: the value is no attribute of the record. Errors name file, row an
 from __future__ import annotations
 
 import csv
+import os
 from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -31,13 +32,14 @@ def read_table(
     *,
     missing: Collection[str] = (),
     sensitive_zeros: Collection[str] | None = None,
+    may_be_empty: bool = False,
 ) -> pa.Table:
     """Read a categorical table; every column comes back as dictionary-encoded text, null for missing.
 
     Empty cells and the texts in ``missing`` are missing. So is ``0``, except in the columns named by
     ``sensitive_zeros``; ``None`` keeps ``0`` as a value everywhere. Numbers in Parquet are read as text, whole ones
-    without a decimal point. Raises TableError for a file that is absent, empty, ragged, not UTF-8 or has repeated
-    columns, or when ``sensitive_zeros`` names a column that is not there.
+    without a decimal point. Raises TableError for a file that is absent, without rows (unless it ``may_be_empty``), ragged, not
+    UTF-8 or has repeated columns, or when ``sensitive_zeros`` names a column that is not there.
     """
     if not path.is_file():
         raise TableError(f"{path.name}: no such file", remedy="Check the path.")
@@ -48,7 +50,7 @@ def read_table(
         table = _read_text(path, delimiter=DELIMITERS[suffix])
     else:
         raise TableError(f"{path.name}: unknown kind of table", remedy="Give a file ending in .csv, .tsv or .parquet.")
-    if table.num_rows == 0:
+    if table.num_rows == 0 and not may_be_empty:
         raise TableError(f"{path.name}: the table has no rows", remedy="Give a table with a header and records.")
     unknown = sorted(set(sensitive_zeros or ()) - set(table.column_names))
     if unknown:
@@ -66,8 +68,7 @@ def write_table(table: pa.Table, path: Path, *, private: bool = True) -> None:
     Raises TableError for another suffix than .csv, .tsv or .parquet, ResourceError when the disk refuses.
     """
     suffix = path.suffix.lower()
-    if suffix != ".parquet" and suffix not in DELIMITERS:
-        raise TableError(f"{path.name}: unknown kind of table", remedy="Name a file ending in .csv, .tsv or .parquet.")
+    require_writable(path)
     plain = pa.table([column.cast(pa.string()) for column in table.columns], names=table.column_names)
     with unwritable(path), staged(path, private=private) as part:
         if suffix == ".parquet":
@@ -79,6 +80,18 @@ def write_table(table: pa.Table, path: Path, *, private: bool = True) -> None:
             for batch in plain.to_batches(max_chunksize=65_536):
                 # A row of one empty cell would be a blank line, which readers skip: the csv module writes "" there.
                 writer.writerows(zip(*(column.to_pylist() for column in batch.columns), strict=True))
+
+
+def require_writable(path: Path) -> None:
+    """Refuse, before work begins, a path whose suffix ``write_table`` does not know or whose folder does not let one write.
+
+    Raises TableError and ResourceError.
+    """
+    if path.suffix.lower() != ".parquet" and path.suffix.lower() not in DELIMITERS:
+        raise TableError(f"{path.name}: unknown kind of table", remedy="Name a file ending in .csv, .tsv or .parquet.")
+    existing = next(folder for folder in path.absolute().parents if folder.exists())
+    if path.is_dir() or not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise ResourceError(f"{path.name} cannot be written", remedy="Name a file in a folder that may be written to.")
 
 
 @contextmanager

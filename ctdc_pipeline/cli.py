@@ -1,0 +1,379 @@
+"""The command ``ctdc``: reads options, calls the library, prints. What a command does is the library's matter.
+
+Heavy modules are imported by the commands that need them, so that ``--help`` is immediate and counting does not load the
+compiler that synthesis uses.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import secrets
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from ctdc_pipeline.errors import CtdcError, ParameterError, ResourceError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from rich.table import Table
+
+    from ctdc_pipeline.counting import Progress
+    from ctdc_pipeline.evaluation import Evaluation
+
+INTERRUPTED = 130
+TERMINATED = 143
+UNITS = {
+    "": 1,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+    "KIB": 1 << 10,
+    "MIB": 1 << 20,
+    "GIB": 1 << 30,
+    "TIB": 1 << 40,
+}
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+PATH = click.Path(path_type=Path)
+
+EPILOG = """
+\b
+Examples:
+  ctdc sample exports --victims 20000 --seed 1
+  ctdc count victims.csv --output counts.parquet --length 3 --k 10
+  ctdc synthesize victims.csv --output synthetic.csv --k 10 --seed 7
+  ctdc evaluate victims.csv synthetic.csv --k 10 --length 3
+"""
+
+
+def main() -> None:
+    """Run ``ctdc``. Errors become one line on stderr that quotes no cell, and exit status 1; an interrupt becomes 130."""
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(TERMINATED))
+    try:
+        cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        click.echo("ctdc: interrupted; nothing was written", err=True)
+        sys.exit(INTERRUPTED)
+    except CtdcError as error:
+        click.echo(f"ctdc: {error}", err=True)
+        sys.exit(1)
+    except Exception as error:
+        click.echo(f"ctdc: {_withheld(error)}", err=True)
+        sys.exit(1)
+
+
+def _withheld(error: Exception) -> str:
+    """Type and place of an error that nobody foresaw; its text could quote a cell."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "ctdc_pipeline" in Path(frame.filename).parts]
+    place = (ours or list(frames))[-1]
+    return (
+        f"unforeseen {type(error).__name__} in {Path(place.filename).name}, line {place.lineno}. Its message is withheld, for it"
+        " could quote a case. Please report this line."
+    )
+
+
+def _table_options(command: Command) -> Command:
+    """How cells become attributes; the same for every command that reads a table."""
+    for option in (
+        click.option("--sensitive-zeros", multiple=True, metavar="COLUMN", help="A column where 0 is a value. May be repeated."),
+        click.option(
+            "--missing", multiple=True, metavar="VALUE", help="A text that means missing, as empty does. May be repeated."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _engine_options(command: Command) -> Command:
+    for option in (
+        click.option("--memory-limit", metavar="SIZE", help="Such as 500MB or 4GB. Default: what the machine has."),
+        click.option("--threads", type=int, metavar="N", help="Default: all processors."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group(epilog=EPILOG)
+@click.version_option(package_name="ctdc-pipeline")
+def cli() -> None:
+    """Count, synthesise and evaluate categorical tables, and make sample partner exports.
+
+    Tables are CSV, TSV or Parquet files. An empty cell is missing, and so is 0, except in columns named by --sensitive-zeros.
+    """
+
+
+@cli.command()
+@click.argument("folder", metavar="DIR", type=PATH)
+@click.option("--victims", type=int, default=20_000, show_default=True, metavar="N", help="How many victims to invent.")
+@click.option("--seed", type=int, default=0, show_default=True, metavar="S", help="The same seed gives the same bytes.")
+def sample(folder: Path, victims: int, seed: int) -> None:
+    """Write sample partner exports, of invented victims, below DIR.
+
+    \b
+    Example:
+      ctdc sample exports --victims 20000 --seed 1
+    """
+    from ctdc_pipeline.samples.generate import generate
+    from ctdc_pipeline.tables import unwritable
+
+    with unwritable(folder):
+        made = generate(folder, victims=victims, seed=seed)
+    _tell(f"{len(made.files)} files of {made.victims:,} victims in {folder}")
+
+
+@cli.command()
+@click.argument("source", metavar="INPUT", type=PATH)
+@click.option("--output", required=True, type=PATH, metavar="FILE.parquet", help="Where to write the counts.")
+@click.option("--length", type=int, default=4, show_default=True, metavar="L", help="Count combinations of 1 to L attributes.")
+@click.option("--k", type=int, metavar="K", help="Only combinations in at least K rows. Default: all.")
+@_table_options
+@_engine_options
+def count(
+    source: Path,
+    output: Path,
+    length: int,
+    k: int | None,
+    missing: tuple[str, ...],
+    sensitive_zeros: tuple[str, ...],
+    threads: int | None,
+    memory_limit: str | None,
+) -> None:
+    """Count exactly how many rows of INPUT hold each combination of attributes.
+
+    One Parquet file: variable_1, value_1 ... variable_L, value_L and count; shorter combinations first, with nulls in the
+    places they lack. What memory does not hold is spilled to a private folder beside the output, removed afterwards.
+
+    \b
+    Examples:
+      ctdc count victims.csv --output counts.parquet --length 3
+      ctdc count victims.tsv --output common.parquet --k 10 --memory-limit 1GB
+    """
+    from ctdc_pipeline.counting import count_to_file
+
+    _require_k(k)
+    if output.suffix.lower() != ".parquet":
+        raise ParameterError(f"{output.name} is no Parquet file", remedy="Name an output that ends in .parquet.")
+    table = _read(source, missing=missing, sensitive_zeros=sensitive_zeros, output=output)
+    with _progress() as progress:
+        summary = count_to_file(
+            table, output, length=length, minimum=k or 1, threads=threads, memory_limit=memory_limit, progress=progress
+        )
+    _tell(f"{sum(summary.distinct.values()):,} combinations in {output}")
+
+
+@cli.command()
+@click.argument("source", metavar="INPUT", type=PATH)
+@click.option("--output", required=True, type=PATH, metavar="FILE", help="A .csv, .tsv or .parquet file to write.")
+@click.option("--k", type=int, default=10, show_default=True, metavar="K", help="Resolution: nothing rarer than K rows remains.")
+@click.option("--seed", type=int, metavar="S", help="The same seed gives the same bytes; keep it secret. Default: random.")
+@click.option(
+    "--method",
+    type=click.Choice(["faithful", "uniform"]),
+    default="faithful",
+    show_default=True,
+    help="faithful keeps what preserves most; uniform chooses as the published method does.",
+)
+@_table_options
+@_engine_options
+def synthesize(
+    source: Path,
+    output: Path,
+    k: int,
+    seed: int | None,
+    method: str,
+    missing: tuple[str, ...],
+    sensitive_zeros: tuple[str, ...],
+    threads: int | None,
+    memory_limit: str | None,
+) -> None:
+    """Make k-synthetic data from INPUT: every combination in it is found in at least K rows of INPUT.
+
+    \b
+    Examples:
+      ctdc synthesize victims.csv --output synthetic.csv --k 10 --seed 7
+      ctdc synthesize survey.tsv --output synthetic.parquet --missing unknown --sensitive-zeros children
+    """
+    _require_k(k)
+    table = _read(source, missing=missing, sensitive_zeros=sensitive_zeros, output=output)
+    with _memory(memory_limit), _progress() as progress:
+        from ctdc_pipeline.synthesis import synthesize as run
+        from ctdc_pipeline.tables import write_table
+
+        made = run(
+            table, k=k, seed=secrets.randbits(63) if seed is None else seed, method=method, threads=threads, progress=progress
+        )
+        write_table(made, output)
+    if not len(made):
+        click.echo(f"ctdc: no value is found in {k} rows or more of {source.name}: the result has no rows", err=True)
+    _tell(f"{len(made):,} synthetic rows for {len(table):,} in {output}")
+
+
+@cli.command()
+@click.argument("sensitive", type=PATH)
+@click.argument("synthetic", type=PATH)
+@click.option("--k", type=int, default=10, show_default=True, metavar="K", help="Resolution that was asked for.")
+@click.option("--length", type=int, default=3, show_default=True, metavar="L", help="Compare combinations of 1 to L attributes.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("--threads", type=int, metavar="N", help="Default: all processors.")
+@_table_options
+def evaluate(
+    sensitive: Path,
+    synthetic: Path,
+    k: int,
+    length: int,
+    as_json: bool,
+    threads: int | None,
+    missing: tuple[str, ...],
+    sensitive_zeros: tuple[str, ...],
+) -> None:
+    """Measure what SYNTHETIC discloses of SENSITIVE, at any length, and how faithful it is, up to length L.
+
+    \b
+    Examples:
+      ctdc evaluate victims.csv synthetic.csv --k 10 --length 3
+      ctdc evaluate victims.csv synthetic.csv --json > evaluation.json
+    """
+    from ctdc_pipeline.evaluation import evaluate as run
+
+    tables = [
+        _read(path, missing=missing, sensitive_zeros=sensitive_zeros, may_be_empty=path is synthetic)
+        for path in (sensitive, synthetic)
+    ]
+    with _progress() as progress:
+        found = run(tables[0], tables[1], k=k, length=length, threads=threads, progress=progress)
+    if as_json:
+        click.echo(json.dumps(found.to_dict(), indent=1))
+    else:
+        _print(found)
+
+
+def _require_k(k: int | None) -> None:
+    if k is not None and k < 2:
+        raise ParameterError(f"k is {k}", remedy="Choose a k of at least 2.")
+
+
+def _read(
+    path: Path,
+    *,
+    missing: tuple[str, ...],
+    sensitive_zeros: tuple[str, ...],
+    output: Path | None = None,
+    may_be_empty: bool = False,
+) -> pa.Table:
+    from ctdc_pipeline.tables import read_table, require_writable
+
+    if output is not None:
+        require_writable(output)
+        if output.exists() and path.exists() and output.samefile(path):
+            raise ParameterError(f"{output.name} is the input", remedy="Name another output.")
+    return read_table(path, missing=missing, sensitive_zeros=sensitive_zeros, may_be_empty=may_be_empty)
+
+
+@contextmanager
+def _memory(limit: str | None) -> Generator[None]:
+    """Hold this process's memory below ``limit`` inside the block; running into it is a ResourceError."""
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    if limit is not None:
+        resource.setrlimit(resource.RLIMIT_DATA, (_size(limit), before[1]))
+    try:
+        yield
+    except MemoryError:
+        raise ResourceError("the memory does not suffice", remedy="Raise the memory limit, or give fewer rows.") from None
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+def _size(text: str) -> int:
+    number = text.strip().upper().rstrip("BIKMGT ")
+    unit = text.strip().upper().removeprefix(number).strip()
+    try:
+        return int(float(number) * UNITS[unit])
+    except (ValueError, KeyError, OverflowError):
+        raise ParameterError("the memory limit is not understood", remedy="Write it such as 500MB or 4GB.") from None
+
+
+@contextmanager
+def _progress() -> Generator[Progress | None]:
+    """A progress bar on a terminal's stderr, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bars
+
+    with Bars(console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, Any] = {}
+
+        def report(name: str, fraction: float) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(name, total=1.0)
+            bars.update(tasks[name], completed=fraction)
+
+        yield report
+
+
+def _tell(line: str) -> None:
+    """Say what was done to somebody who sits there."""
+    if sys.stderr.isatty():
+        click.echo(line, err=True)
+
+
+def _print(found: Evaluation) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    verdict = "holds" if found.private else "DOES NOT HOLD"
+    console.print(f"Privacy (k = {found.k}): {verdict}")
+    console.print(
+        f"  rows: {found.synthetic_rows:,} for {found.sensitive_rows:,} ({found.row_ratio:.3f}); empty: {found.empty_rows:,}"
+    )
+    console.print(f"  smallest support of a synthetic record: {_figure(found.smallest_support)}")
+    console.print(
+        f"  attribute counts that are not the sensitive count rounded down: {found.inexact_counts:,} of {found.attributes:,}"
+    )
+    rows = [(part.length, part.records, part.rows, part.rare_records, part.rare_rows) for part in found.leakage]
+    console.print(_grid("Synthetic records by length", ("length", "distinct", "rows", "rare distinct", "rare rows"), rows))
+    rows = [
+        (part.length, part.distinct, part.rare, part.unique, part.synthetic, part.leaked, part.fabricated)
+        for part in found.combinations
+    ]
+    names = ("length", "sensitive", "rare", "unique", "synthetic", "leaked", "fabricated")
+    console.print(_grid("Combinations", names, rows))
+    kept = ("common", "lost", "mean preservation", "relative error", "mean absolute error")
+    rows = [(part.length, *vars(part.fidelity).values()) for part in found.combinations]
+    console.print(_grid("Fidelity to common combinations", ("length", *kept), rows))
+    rows = [
+        (part.length, f"{part.least:,}-{_figure(part.most)}" if part.most else f"{part.least:,}+", *vars(part.fidelity).values())
+        for part in found.buckets
+    ]
+    console.print(_grid("The same by sensitive count", ("length", "count", *kept), rows))
+
+
+def _grid(title: str, names: tuple[str, ...], rows: list[tuple[Any, ...]]) -> Table:
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for name in names:
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(*(_figure(cell) for cell in row))
+    return table
+
+
+def _figure(cell: float | str | None) -> str:
+    if cell is None:
+        return "-"
+    return cell if isinstance(cell, str) else f"{cell:,}" if isinstance(cell, int) else f"{cell:.4f}"
