@@ -54,6 +54,13 @@ class Space(NamedTuple):
     limit: int
 
 
+class Aims(NamedTuple):
+    """How total error, and the presence of a pair, weigh against its preservation (see ``worth``)."""
+
+    error: float
+    presence: float
+
+
 @compiled
 def mix(x):
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -188,22 +195,26 @@ def supported(space, slot, masks, bits):
 
 
 @compiled
-def worth(space, slot, deficit, balance):
-    """What one more synthetic record with this pair is worth: the gain in mean preservation, and in total error.
+def worth(space, slot, deficit, aims):
+    """What one more synthetic record with this pair is worth, in preservation summed over all pairs.
 
-    Mean preservation grows by 1/count, total error falls by a constant, ``balance`` on the same scale. Once the pair
-    is as frequent as in the sensitive data, more of it is error only.
+    Preservation grows by 1/count and total error falls by a constant, ``aims.error`` on the same scale; that the pair
+    appears at all is worth ``aims.presence``. Once it is as frequent as in the sensitive data, more of it is error.
     """
-    return 1.0 / space.count[slot] + balance if deficit[slot] > 0 else -balance
+    if deficit[slot] <= 0:
+        return -aims.error
+    first = aims.presence if deficit[slot] == space.count[slot] else 0.0
+    return 1.0 / space.count[slot] + aims.error + first
 
 
 @compiled
-def choose(space, held, size, deficit, balance, guided, tries, state):
+def choose(space, held, size, deficit, aims, price, guided, tries, state):
     """Pick from attributes ``held[:size]`` a common combination: the best of ``tries`` random maximal ones.
 
     Each try adds one attribute after another as long as the combination stays common. ``guided``: the next is drawn
     with a preference for what it is worth together with those kept, and nothing worthless is added; else each order is
-    equally likely (the published method). Returns (mask over positions in ``held``, worth).
+    equally likely (the published method). A pair's worth is multiplied by its two attributes' ``price``. Returns (mask
+    over positions in ``held``, worth).
     """
     slots = np.empty((size, size), np.int64)
     value = np.empty((size, size))
@@ -211,7 +222,10 @@ def choose(space, held, size, deficit, balance, guided, tries, state):
         for y in range(x + 1, size):
             slot = pair(space, held[x], held[y])
             slots[x, y] = slots[y, x] = slot
-            value[x, y] = value[y, x] = worth(space, slot, deficit, balance) if slot >= 0 else 0.0
+            gain_here = worth(space, slot, deficit, aims) if slot >= 0 else 0.0
+            if gain_here > 0:
+                gain_here *= price[held[x]] * price[held[y]]
+            value[x, y] = value[y, x] = gain_here
     kept = np.empty(size, np.int64)
     gain = np.empty(size)
     common = np.empty(KNOWN, np.int64)
@@ -303,7 +317,7 @@ def choose(space, held, size, deficit, balance, guided, tries, state):
 
 
 @compiled
-def redact(space, record, first, last, deficit, balance, guided, tries, seed, chosen, score):
+def redact(space, record, first, last, deficit, aims, price, guided, tries, seed, chosen, score):
     """Phase 1 for entries ``first`` to ``last``: what each keeps, as a mask over its record's items, and its worth."""
     for entry in range(first, last):
         begin = space.offsets[record[entry]]
@@ -314,13 +328,13 @@ def redact(space, record, first, last, deficit, balance, guided, tries, seed, ch
             score[entry] = 0.0
             for x in range(size):
                 for y in range(x + 1, size):
-                    score[entry] += worth(space, pair(space, held[x], held[y]), deficit, balance)
+                    score[entry] += worth(space, pair(space, held[x], held[y]), deficit, aims)
         else:
-            chosen[entry], score[entry] = choose(space, held, size, deficit, balance, guided, tries, stream(seed, entry))
+            chosen[entry], score[entry] = choose(space, held, size, deficit, aims, price, guided, tries, stream(seed, entry))
 
 
 @compiled
-def reconsider(space, record, entries, pool, deficit, balance, tries, seed, chosen, score):
+def reconsider(space, record, entries, pool, deficit, aims, price, tries, seed, chosen, score):
     """Choose again for ``entries``, from those of their record's values that are still in the pool."""
     held = np.empty(MOST_ITEMS, np.int32)
     place = np.empty(MOST_ITEMS, np.int64)
@@ -332,7 +346,7 @@ def reconsider(space, record, entries, pool, deficit, balance, tries, seed, chos
                 held[size] = space.items[begin + x]
                 place[size] = x
                 size += 1
-        best, score[entry] = choose(space, held, size, deficit, balance, True, tries, stream(seed, entry))
+        best, score[entry] = choose(space, held, size, deficit, aims, price, True, tries, stream(seed, entry))
         chosen[entry] = 0
         for x in range(size):
             if best >> x & 1:
@@ -340,7 +354,7 @@ def reconsider(space, record, entries, pool, deficit, balance, tries, seed, chos
 
 
 @compiled
-def build(space, record, entries, threshold, pool, deficit, balance, chosen, score, built, ends, at, stale):
+def build(space, record, entries, threshold, pool, deficit, aims, chosen, score, built, ends, at, stale):
     """Build a record for each of ``entries`` whose combination is still worth ``threshold`` per value.
 
     Takes the values out of ``pool`` and the pairs out of ``deficit``, appends to ``built`` and ``ends`` from record
@@ -362,7 +376,7 @@ def build(space, record, entries, threshold, pool, deficit, balance, chosen, sco
         total = 0.0
         for x in range(n):
             for y in range(x + 1, n):
-                total += worth(space, pair(space, built[to + x], built[to + y]), deficit, balance)
+                total += worth(space, pair(space, built[to + x], built[to + y]), deficit, aims)
         stale[position] = n == 0 or total < threshold * n
         chosen[entry] = mask
         score[entry] = total
@@ -405,7 +419,7 @@ def partners(space):
 
 
 @compiled
-def consolidate(space, seeds, near, pool, deficit, balance, guided, seed, built, ends, at):
+def consolidate(space, seeds, near, pool, deficit, aims, guided, seed, built, ends, at):
     """Phase 2's last step for ``seeds``, values drawn from the pool: grow each into a record while anything fits.
 
     A value fits when it is in the pool, its column is free and the combination stays common. ``guided``: by worth;
@@ -448,14 +462,14 @@ def consolidate(space, seeds, near, pool, deficit, balance, guided, seed, built,
                 value = partner[near_at]
                 if pool[value] <= 0 or masks[space.word[value]] & space.mask[value]:
                     continue
-                total = worth(space, slots[near_at], deficit, balance)
+                total = worth(space, slots[near_at], deficit, aims)
                 for x in range(n):
                     if x != lonely:
                         slot = pair(space, built[to + x], value)
                         if slot < 0:
                             total = np.nan
                             break
-                        total += worth(space, slot, deficit, balance)
+                        total += worth(space, slot, deficit, aims)
                 if np.isnan(total):
                     continue
                 state = step(state)

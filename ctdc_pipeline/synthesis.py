@@ -25,14 +25,16 @@ import pyarrow as pa
 from ctdc_pipeline import kernel
 from ctdc_pipeline.attributes import MISSING, Records, decode, encode
 from ctdc_pipeline.errors import ParameterError
-from ctdc_pipeline.kernel import Attributes, Ints, Reals, Space, Words
+from ctdc_pipeline.kernel import Aims, Attributes, Ints, Reals, Space, Words
 
 METHODS = ("faithful", "uniform")
 Progress = Callable[[str, float], None]
 
-BALANCE = 2.0  # of total error against mean preservation, each over all common pairs
+ERROR = 4.0  # weight of total error, and
+PRESENCE = 0.5  # of a pair's presence, against mean preservation; each over all common pairs
+SCARCITY = 2.0  # how far a value's price may move with what is left of it, either way
 TRIES = 4  # random maximal combinations looked at per record
-KEPT = 0.5  # share of records whose remainder is kept at once; the others' values are all pooled
+KEPT = 0.4  # share of records whose remainder is kept at once; the others' values are all pooled
 LEVELS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01)  # quantiles of worth, from which records are built
 CHUNK = 1024  # entries one thread works on at a time
 BLOCK = 8192  # entries decided on the same state of the pool
@@ -109,19 +111,23 @@ class Synthesis:
         self.copies = np.where(whole, records.weights, 1)[self.record]
         self.chosen = np.zeros(len(self.record), np.int64)
         self.score = np.zeros(len(self.record))
-        self.pool = records.support
+        self.support = records.support
+        self.pool = self.support.copy()
         self.deficit = self.space.count.copy()
         pairs = self.space.count[self.space.keys >= 0]
-        self.balance = BALANCE * len(pairs) / max(1, int(pairs.sum()))
+        error = ERROR * len(pairs) / max(1, int(pairs.sum()))
+        # Before any record is built every pair is absent, so its presence tells nothing yet.
+        self.first_aims, self.aims = Aims(error, 0.0), Aims(error, PRESENCE)
 
     def redact(self) -> Built:
         """Phase 1: reduce every record to a common combination and keep those worth most; pool all other values."""
         tries = TRIES if self.guided else 1
+        level = np.ones(len(self.pool))
 
         def one(first: int) -> None:
             last = min(first + CHUNK, len(self.record))
             kernel.redact(
-                self.space, self.record, first, last, self.deficit, self.balance, self.guided, tries, self.seed,
+                self.space, self.record, first, last, self.deficit, self.first_aims, level, self.guided, tries, self.seed,
                 self.chosen, self.score,
             )  # fmt: skip
 
@@ -151,7 +157,7 @@ class Synthesis:
         near = kernel.partners(self.space)
         for first in range(0, len(seeds), CHUNK):
             at = kernel.consolidate(
-                self.space, seeds[first : first + CHUNK], near, self.pool, self.deficit, self.balance, self.guided,
+                self.space, seeds[first : first + CHUNK], near, self.pool, self.deficit, self.aims, self.guided,
                 self.seed, built, ends, at,
             )  # fmt: skip
             self.tell("consolidation", 1 - self.pool.sum() / max(1, total))
@@ -162,19 +168,30 @@ class Synthesis:
         """Worth per value of what each entry would keep, float64."""
         return self.score / np.maximum(1, np.bitwise_count(self.chosen))
 
+    def price(self) -> Reals:
+        """What an attribute's values in the pool are worth, float64: more where more is left than of most others.
+
+        What is left over too long ends in short records, which preserve little.
+        """
+        left = self.pool / self.support
+        share = self.pool.sum() / self.support.sum()
+        return np.clip(left / max(share, 1e-12), 1 / SCARCITY, SCARCITY)
+
     def _build(self, threshold: float, draw: np.random.Generator, built: Attributes, ends: Ints, at: int) -> int:
         """Build from the entries whose last known worth per value reaches ``threshold``, in random order, by blocks."""
         entries = draw.permutation(np.flatnonzero(self.density() >= threshold))
         for first in range(0, len(entries), BLOCK):
             block = entries[first : first + BLOCK]
             stale = np.empty(len(block), np.bool_)
-            arguments = (self.pool, self.deficit, self.balance, self.chosen, self.score, built, ends)
+            arguments = (self.pool, self.deficit, self.aims, self.chosen, self.score, built, ends)
             at = kernel.build(self.space, self.record, block, threshold, *arguments, at, stale)
             again, seed = block[stale], int(draw.integers(1 << 62))
+            price = self.price()
 
-            def one(part: Ints, seed: int = seed) -> None:
+            def one(part: Ints, seed: int = seed, price: Reals = price) -> None:
                 kernel.reconsider(
-                    self.space, self.record, part, self.pool, self.deficit, self.balance, TRIES, seed, self.chosen, self.score
+                    self.space, self.record, part, self.pool, self.deficit, self.aims, price, TRIES, seed,
+                    self.chosen, self.score,
                 )  # fmt: skip
 
             list(self._parallel(one, np.array_split(again, max(1, len(again) // (CHUNK // 4)))))
@@ -188,7 +205,7 @@ class Synthesis:
         ends = np.empty(len(entries), np.int64)
         stale = np.empty(len(entries), np.bool_)
         at = kernel.build(
-            self.space, self.record, entries, -np.inf, self.pool, self.deficit, self.balance, self.chosen, self.score,
+            self.space, self.record, entries, -np.inf, self.pool, self.deficit, self.first_aims, self.chosen, self.score,
             built, ends, 0, stale,
         )  # fmt: skip
         return Built(built[: ends[at - 1] if at else 0], ends[:at])
