@@ -20,10 +20,15 @@ Ints = npt.NDArray[np.int64]
 Attributes = npt.NDArray[np.int32]
 Words = npt.NDArray[np.uint64]
 Reals = npt.NDArray[np.float64]
+Whole = int | np.int64
+Flags = npt.NDArray[np.bool_]
 
 MOST_ITEMS = 62  # of one record: a set of them is a bit mask in an int64
 LONGEST_LIST = 4096  # rows listed for a pair; of a longer list the rest is not looked at, which can only reject
 KNOWN = 256  # sets remembered as common, and as rare, while one record is worked on
+
+# Quantiles of a Fréchet distribution, by which worth is multiplied: mostly the worthiest wins, now and then another.
+FAVOUR = (-np.log((np.arange(256) + 0.5) / 256)) ** -0.3
 
 compiled: Any = nb.njit(cache=True, nogil=True, error_model="numpy")
 
@@ -34,8 +39,8 @@ class Space(NamedTuple):
     ``offsets`` int64 (records + 1) and ``items`` int32: each record's attributes, ascending. ``weights`` int64: input
     rows per record. ``packed`` uint64 (records, words): the record's values, a few bits per column; attribute ``a`` is
     in the record when ``packed[:, word[a]] & mask[a] == bits[a]``. ``keys`` int64 (slots): open-addressed hash of the
-    common pairs, ``a * attributes + b`` with a < b, or -1; per slot ``count`` int64, its support, and the records it
-    occurs in, ``rows[start : start + length]``. ``limit``: the resolution k.
+    common pairs, ``a * attributes + b`` with a < b, or -1; per slot ``support`` int64, and the records it occurs in,
+    ``rows[start : start + length]``. ``limit``: the resolution k.
     """
 
     offsets: Ints
@@ -46,7 +51,7 @@ class Space(NamedTuple):
     mask: Words
     bits: Words
     keys: Ints
-    count: Ints
+    support: Ints
     start: Ints
     length: Ints
     rows: Attributes
@@ -62,31 +67,31 @@ class Aims(NamedTuple):
 
 
 @compiled
-def mix(x):
+def mix(x: np.uint64) -> np.uint64:
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
 
 
 @compiled
-def step(state):
+def step(state: np.uint64) -> np.uint64:
     return state + np.uint64(0x9E3779B97F4A7C15)
 
 
 @compiled
-def stream(seed, number):
+def stream(seed: int, number: int) -> np.uint64:
     """Where the draws for one entry start."""
     return mix(mix(np.uint64(seed)) ^ (np.uint64(number) * np.uint64(0xD1342543DE82EF95)))
 
 
 @compiled
-def uniform(state):
+def uniform(state: np.uint64) -> float:
     """In the open interval (0, 1)."""
     return ((mix(state) >> np.uint64(11)) + 0.5) * (1.0 / 9007199254740992.0)
 
 
 @compiled
-def find(keys, key):
+def find(keys: Ints, key: Whole) -> Whole:
     """The slot of ``key``, or of the free slot where it would go."""
     last = np.uint64(len(keys) - 1)
     slot = mix(np.uint64(key)) & last
@@ -96,7 +101,7 @@ def find(keys, key):
 
 
 @compiled
-def pair(space, a, b):
+def pair(space: Space, a: Whole, b: Whole) -> Whole:
     """The slot of the pair of attributes, or -1 when it is rare."""
     key = np.int64(b) * space.attributes + a if a > b else np.int64(a) * space.attributes + b
     slot = find(space.keys, key)
@@ -104,7 +109,7 @@ def pair(space, a, b):
 
 
 @compiled
-def listed(codes):
+def listed(codes: Attributes) -> tuple[Ints, Attributes]:
     """Offsets and items of records given as rows of attribute numbers or -1."""
     offsets = np.zeros(len(codes) + 1, np.int64)
     for record in range(len(codes)):
@@ -120,7 +125,7 @@ def listed(codes):
 
 
 @compiled
-def count_pairs(offsets, items, weights, attributes):
+def count_pairs(offsets: Ints, items: Attributes, weights: Ints, attributes: int) -> tuple[Ints, Ints]:
     """Support of every pair that occurs, as hash arrays (keys, counts)."""
     keys = np.full(1 << 12, -1, np.int64)
     count = np.zeros(1 << 12, np.int64)
@@ -140,7 +145,7 @@ def count_pairs(offsets, items, weights, attributes):
 
 
 @compiled
-def rehash(keys, count, size):
+def rehash(keys: Ints, count: Ints, size: int) -> tuple[Ints, Ints]:
     """The filled slots of one hash moved into another of ``size`` (a power of two)."""
     moved = np.full(size, -1, np.int64)
     counts = np.zeros(size, np.int64)
@@ -153,7 +158,7 @@ def rehash(keys, count, size):
 
 
 @compiled
-def list_rows(offsets, items, keys, attributes):
+def list_rows(offsets: Ints, items: Attributes, keys: Ints, attributes: int) -> tuple[Ints, Ints, Attributes]:
     """For each slot of ``keys``, the first LONGEST_LIST records with that pair: start, length, rows."""
     start = np.zeros(len(keys), np.int64)
     length = np.zeros(len(keys), np.int64)
@@ -176,7 +181,7 @@ def list_rows(offsets, items, keys, attributes):
 
 
 @compiled
-def supported(space, slot, masks, bits):
+def supported(space: Space, slot: int, masks: Words, bits: Words) -> bool:
     """Whether at least k input rows hold the combination given by ``masks`` and ``bits``, whose rarest pair is ``slot``.
 
     True is a proof. False may be said of a combination whose rarest pair is in more than LONGEST_LIST records.
@@ -195,20 +200,22 @@ def supported(space, slot, masks, bits):
 
 
 @compiled
-def worth(space, slot, deficit, aims):
+def worth(space: Space, slot: int, deficit: Ints, aims: Aims) -> float:
     """What one more synthetic record with this pair is worth, in preservation summed over all pairs.
 
-    Preservation grows by 1/count and total error falls by a constant, ``aims.error`` on the same scale; that the pair
+    Preservation grows by 1/support and total error falls by a constant, ``aims.error`` on the same scale; that the pair
     appears at all is worth ``aims.presence``. Once it is as frequent as in the sensitive data, more of it is error.
     """
     if deficit[slot] <= 0:
         return -aims.error
-    first = aims.presence if deficit[slot] == space.count[slot] else 0.0
-    return 1.0 / space.count[slot] + aims.error + first
+    first = aims.presence if deficit[slot] == space.support[slot] else 0.0
+    return 1.0 / space.support[slot] + aims.error + first
 
 
 @compiled
-def choose(space, held, size, deficit, aims, price, guided, tries, state):
+def choose(
+    space: Space, held: Attributes, size: int, deficit: Ints, aims: Aims, price: Reals, guided: bool, tries: int, state: np.uint64
+) -> tuple[Whole, float]:
     """Pick from attributes ``held[:size]`` a common combination: the best of ``tries`` random maximal ones.
 
     Each try adds one attribute after another as long as the combination stays common. ``guided``: the next is drawn
@@ -252,8 +259,7 @@ def choose(space, held, size, deficit, aims, price, guided, tries, state):
                     state = step(state)
                     draw = uniform(state)
                     if guided and n and gain[x] > 0:
-                        # A Fréchet-distributed factor: mostly the worthiest, now and then another.
-                        draw = gain[x] * (-np.log(draw)) ** -0.3
+                        draw = gain[x] * FAVOUR[int(draw * len(FAVOUR))]
                     elif guided and n:
                         draw = gain[x]
                     if draw > top:
@@ -269,7 +275,7 @@ def choose(space, held, size, deficit, aims, price, guided, tries, state):
                 if other < 0:
                     fits = False
                     break
-                if slot < 0 or space.count[other] < space.count[slot]:
+                if slot < 0 or space.support[other] < space.support[slot]:
                     slot = other
             if not fits:
                 continue
@@ -317,7 +323,20 @@ def choose(space, held, size, deficit, aims, price, guided, tries, state):
 
 
 @compiled
-def redact(space, record, first, last, deficit, aims, price, guided, tries, seed, chosen, score):
+def redact(
+    space: Space,
+    record: Ints,
+    first: int,
+    last: int,
+    deficit: Ints,
+    aims: Aims,
+    price: Reals,
+    guided: bool,
+    tries: int,
+    seed: int,
+    chosen: Ints,
+    score: Reals,
+) -> None:
     """Phase 1 for entries ``first`` to ``last``: what each keeps, as a mask over its record's items, and its worth."""
     for entry in range(first, last):
         begin = space.offsets[record[entry]]
@@ -334,7 +353,19 @@ def redact(space, record, first, last, deficit, aims, price, guided, tries, seed
 
 
 @compiled
-def reconsider(space, record, entries, pool, deficit, aims, price, tries, seed, chosen, score):
+def reconsider(
+    space: Space,
+    record: Ints,
+    entries: Ints,
+    pool: Ints,
+    deficit: Ints,
+    aims: Aims,
+    price: Reals,
+    tries: int,
+    seed: int,
+    chosen: Ints,
+    score: Reals,
+) -> None:
     """Choose again for ``entries``, from those of their record's values that are still in the pool."""
     held = np.empty(MOST_ITEMS, np.int32)
     place = np.empty(MOST_ITEMS, np.int64)
@@ -354,7 +385,21 @@ def reconsider(space, record, entries, pool, deficit, aims, price, tries, seed, 
 
 
 @compiled
-def build(space, record, entries, threshold, pool, deficit, aims, chosen, score, built, ends, at, stale):
+def build(
+    space: Space,
+    record: Ints,
+    entries: Ints,
+    threshold: float,
+    pool: Ints,
+    deficit: Ints,
+    aims: Aims,
+    chosen: Ints,
+    score: Reals,
+    built: Attributes,
+    ends: Ints,
+    at: int,
+    stale: Flags,
+) -> int:
     """Build a record for each of ``entries`` whose combination is still worth ``threshold`` per value.
 
     Takes the values out of ``pool`` and the pairs out of ``deficit``, appends to ``built`` and ``ends`` from record
@@ -388,7 +433,7 @@ def build(space, record, entries, threshold, pool, deficit, aims, chosen, score,
 
 
 @compiled
-def take(space, values, pool, deficit):
+def take(space: Space, values: Attributes, pool: Ints, deficit: Ints) -> None:
     """Move a built record's values out of the pool and its pairs out of the deficit."""
     for x in range(len(values)):
         pool[values[x]] -= 1
@@ -397,7 +442,7 @@ def take(space, values, pool, deficit):
 
 
 @compiled
-def partners(space):
+def partners(space: Space) -> tuple[Ints, Attributes, Ints]:
     """For each attribute, those that form a common pair with it: first (attributes + 1), partner, slot of the pair."""
     first = np.zeros(space.attributes + 1, np.int64)
     for key in space.keys:
@@ -419,7 +464,19 @@ def partners(space):
 
 
 @compiled
-def consolidate(space, seeds, near, pool, deficit, aims, guided, seed, built, ends, at):
+def consolidate(
+    space: Space,
+    seeds: Attributes,
+    near: tuple[Ints, Attributes, Ints],
+    pool: Ints,
+    deficit: Ints,
+    aims: Aims,
+    guided: bool,
+    seed: int,
+    built: Attributes,
+    ends: Ints,
+    at: int,
+) -> int:
     """Phase 2's last step for ``seeds``, values drawn from the pool: grow each into a record while anything fits.
 
     A value fits when it is in the pool, its column is free and the combination stays common. ``guided``: by worth;
@@ -446,7 +503,7 @@ def consolidate(space, seeds, near, pool, deficit, aims, guided, seed, built, en
             for x in range(n):
                 slot = pair(space, built[to + x], adding)
                 deficit[slot] -= 1
-                if rarest < 0 or space.count[slot] < space.count[rarest]:
+                if rarest < 0 or space.support[slot] < space.support[rarest]:
                     rarest = slot
             pool[adding] -= 1
             built[to + n] = adding
@@ -476,7 +533,7 @@ def consolidate(space, seeds, near, pool, deficit, aims, guided, seed, built, en
                 if not guided:
                     total = np.log(uniform(state)) / pool[value]
                 elif total > 0:
-                    total *= (-np.log(uniform(state))) ** -0.3
+                    total *= FAVOUR[int(uniform(state) * len(FAVOUR))]
                 candidate[found] = value
                 rank[found] = total
                 found += 1
@@ -490,7 +547,7 @@ def consolidate(space, seeds, near, pool, deficit, aims, guided, seed, built, en
                 slot = rarest
                 for x in range(n):
                     other = pair(space, built[to + x], value)
-                    if slot < 0 or space.count[other] < space.count[slot]:
+                    if slot < 0 or space.support[other] < space.support[slot]:
                         slot = other
                 word = space.word[value]
                 masks[word] |= space.mask[value]

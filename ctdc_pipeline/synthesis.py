@@ -113,8 +113,8 @@ class Synthesis:
         self.score = np.zeros(len(self.record))
         self.support = records.support
         self.pool = self.support.copy()
-        self.deficit = self.space.count.copy()
-        pairs = self.space.count[self.space.keys >= 0]
+        self.deficit = self.space.support.copy()
+        pairs = self.space.support[self.space.keys >= 0]
         error = ERROR * len(pairs) / max(1, int(pairs.sum()))
         # Before any record is built every pair is absent, so its presence tells nothing yet.
         self.first_aims, self.aims = Aims(error, 0.0), Aims(error, PRESENCE)
@@ -243,12 +243,13 @@ def pack(records: Records) -> tuple[Words, Ints, Words, Words]:
     a comparison that fails then mostly fails at the first word.
     """
     first = np.searchsorted(records.column, np.arange(len(records.columns) + 1))
-    values = np.diff(first)
-    width = [int(number).bit_length() for number in values]
-    word, mask, bits = (np.zeros(len(records.value), kind) for kind in (np.int64, np.uint64, np.uint64))
+    values = np.diff(first).tolist()
+    width = [number.bit_length() for number in values]
+    word = np.zeros(len(records.value), np.int64)
+    mask, bits = np.zeros(len(word), np.uint64), np.zeros(len(word), np.uint64)
     words: list[Words] = []
     free = 0
-    for column in np.argsort(-values, kind="stable"):
+    for column in sorted(range(len(values)), key=lambda column: -values[column]):
         if not width[column]:
             continue
         if width[column] > free:
@@ -277,15 +278,15 @@ def suppress(codes: npt.NDArray[np.int32], *, support: Ints, k: int, seed: int) 
 
     Values go from the shortest records first, where fewest combinations are lost, at random among equals.
     """
+    turn = np.random.Generator(np.random.PCG64([seed, 3])).permutation(len(codes))
+    codes = codes[np.lexsort((turn, (codes >= 0).sum(axis=1)))]
     row, column = np.nonzero(codes >= 0)
     attribute = codes[row, column]
-    turn = np.random.Generator(np.random.PCG64([seed, 3])).permutation(len(codes))
-    size = np.bincount(row, minlength=len(codes))
-    order = np.lexsort((turn[row], size[row], attribute))
+    # Stable, so that within an attribute the shortest records still come first.
+    order = np.argsort(attribute.astype(np.min_scalar_type(len(support))), kind="stable")
     present = np.bincount(attribute, minlength=len(support))
     place = np.arange(len(order)) - np.repeat(np.cumsum(present) - present, present)
     gone = order[place < np.repeat(present - support // k * k, present)]
-    codes = codes.copy()
     codes[row[gone], column[gone]] = MISSING
     return codes[(codes >= 0).any(axis=1)]
 
