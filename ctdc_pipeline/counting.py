@@ -205,7 +205,11 @@ def database(*, threads: int | None, memory_limit: str | None, temp_dir: Path | 
                 raise ParameterError("the memory limit is not understood", remedy="Write it such as 500MB or 4GB.") from None
         try:
             yield connection
-        except (duckdb.OutOfMemoryException, MemoryError):
+        except RuntimeError as error:
+            if str(error) == "Query interrupted":  # how DuckDB tells Ctrl-C
+                raise KeyboardInterrupt from None
+            raise
+        except (duckdb.OutOfMemoryException, duckdb.IOException, duckdb.FatalException, MemoryError):
             raise ResourceError(
                 "counting ran out of memory, or of space to spill to",
                 remedy="Raise the memory limit, free space in the temp folder, or count shorter combinations.",
@@ -369,14 +373,17 @@ def _row_groups(reader: pa.RecordBatchReader) -> Iterator[pa.Table]:
     """Tables of ``ROW_GROUP`` rows: batches come as the threads happened to cut them, and would show in the file."""
     held: list[pa.RecordBatch] = []
     rows = 0
-    for batch in reader:
-        held.append(batch)
-        rows += len(batch)
-        while rows >= ROW_GROUP:
-            whole = pa.Table.from_batches(held)
-            yield whole.slice(0, ROW_GROUP)
-            held = whole.slice(ROW_GROUP).to_batches()
-            rows -= ROW_GROUP
+    try:
+        for batch in reader:
+            held.append(batch)
+            rows += len(batch)
+            while rows >= ROW_GROUP:
+                whole = pa.Table.from_batches(held)
+                yield whole.slice(0, ROW_GROUP)
+                held = whole.slice(ROW_GROUP).to_batches()
+                rows -= ROW_GROUP
+    except OSError:  # what DuckDB's errors become on their way through Arrow
+        raise MemoryError from None
     if rows:
         yield pa.Table.from_batches(held)
 

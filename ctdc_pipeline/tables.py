@@ -75,7 +75,10 @@ def write_table(table: pa.Table, path: Path, *, private: bool = True) -> None:
             pq.write_table(plain, part, compression="zstd")
             return
         with part.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, delimiter=DELIMITERS[suffix], lineterminator="\n")
+            # The csv module does not see that a carriage return needs quotes when lines end in a line feed.
+            returns = any(pc.any(pc.match_substring(column, "\r")).as_py() for column in plain.columns)
+            quoting = csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL
+            writer = csv.writer(file, delimiter=DELIMITERS[suffix], lineterminator="\n", quoting=quoting)
             writer.writerow(plain.column_names)
             for batch in plain.to_batches(max_chunksize=65_536):
                 # A row of one empty cell would be a blank line, which readers skip: the csv module writes "" there.
@@ -108,12 +111,15 @@ def unwritable(path: Path) -> Iterator[None]:
 
 def _read_text(path: Path, *, delimiter: str) -> pa.Table:
     names = _header(path, delimiter=delimiter)
+    quotes = _quotes(path)
+    if quotes % 2:
+        raise TableError(f"{path.name}: the quotes are not in pairs", remedy="Mend the quoted cell that has no end.")
     try:
         return pa_csv.read_csv(
             path,
             read_options=pa_csv.ReadOptions(column_names=names, skip_rows=1, block_size=1 << 22),
             # Looking for line ends within quotes costs half of the time, so only where there are quotes.
-            parse_options=pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=_quotes(path)),
+            parse_options=pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=quotes > 0),
             convert_options=pa_csv.ConvertOptions(
                 column_types=dict.fromkeys(names, TEXT),
                 strings_can_be_null=True,
@@ -129,9 +135,9 @@ def _read_text(path: Path, *, delimiter: str) -> pa.Table:
         ) from None
 
 
-def _quotes(path: Path) -> bool:
+def _quotes(path: Path) -> int:
     with path.open("rb") as file:
-        return any(b'"' in block for block in iter(lambda: file.read(1 << 22), b""))
+        return sum(block.count(b'"') for block in iter(lambda: file.read(1 << 22), b""))
 
 
 def _header(path: Path, *, delimiter: str) -> list[str]:
