@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ PUBLIC_FILE = 0o644
 
 
 @contextmanager
-def staged(path: Path, *, private: bool = True) -> Iterator[Path]:
+def staged(path: Path, *, private: bool = True) -> Generator[Path]:
     """Yield a path beside ``path`` to write to; on success it is synced and renamed over ``path``, else removed.
 
     ``private`` files are readable by their owner only, from the first byte on. Raises OSError when the disk refuses.
