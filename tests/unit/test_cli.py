@@ -1,0 +1,185 @@
+"""The command line as a process: what it writes, prints and returns, and that no cell of a table is ever quoted."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+SENTINEL = "Sentinel-7391"
+PUBLISHED = Path(__file__).parents[3] / "shared/data/ctdc_global_dataset_2020_extract.csv"
+
+
+def command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-c", "from ctdc_pipeline.cli import main; main()", *map(str, arguments)]
+
+
+def ctdc(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*arguments), capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "200"})
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """Sixty records of three columns, in which each value is in at least ten."""
+    path = tmp_path / "table.csv"
+    rows = [f"x{number % 2},{number % 3},{'' if number % 5 else 'unknown'}" for number in range(60)]
+    path.write_text("\n".join(["a,b,c", *rows, ""]))
+    return path
+
+
+def test_count_writes_one_file_of_all_lengths(table: Path, tmp_path: Path) -> None:
+    """Zeros counted as attributes, rare combinations beside common ones when only those were asked for."""
+    output = tmp_path / "counts.parquet"
+    done = ctdc(
+        "count", table, "--output", output, "--length", "2", "--k", "12", "--sensitive-zeros", "b", "--missing", "unknown"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    counts = {tuple(filter(None, row[:-1])): row[-1] for row in zip(*pq.read_table(output).to_pydict().values(), strict=True)}
+    assert counts == {
+        ("a", "x0"): 30, ("a", "x1"): 30, ("b", "0"): 20, ("b", "1"): 20, ("b", "2"): 20,
+    }  # fmt: skip
+    assert ctdc("count", table, "--output", output, "--length", "3").returncode == 0
+    assert pq.read_table(output).num_rows == 5 + 8 + 4
+
+
+def test_synthesize_and_evaluate_agree(table: Path, tmp_path: Path) -> None:
+    """A synthetic table that cannot be evaluated, or does not hold what was promised."""
+    output = tmp_path / "synthetic.tsv"
+    done = ctdc("synthesize", table, "--output", output, "--k", "5", "--seed", "1", "--threads", "1", "--memory-limit", "4GB")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert "Privacy (k = 5): holds" in ctdc("evaluate", table, output, "--k", "5", "--length", "2").stdout
+    document = json.loads(ctdc("evaluate", table, output, "--k", "5", "--length", "2", "--json").stdout)
+    assert document["private"]
+    assert document["sensitive_rows"] == 60
+    assert {path.stat().st_mode & 0o777 for path in (output,)} == {0o600}
+
+
+def test_a_table_in_which_nothing_is_common_gives_an_empty_table_and_says_so(table: Path, tmp_path: Path) -> None:
+    """An error, or silence, where the right answer is a table without rows."""
+    output = tmp_path / "synthetic.csv"
+    done = ctdc("synthesize", table, "--output", output, "--k", "61", "--seed", "1")
+    assert done.returncode == 0
+    assert "no value is found in 61 rows or more of table.csv" in done.stderr
+    assert output.read_text() == "a,b,c\n"
+    assert ctdc("evaluate", table, output, "--k", "61").returncode == 0
+
+
+def test_sample_writes_exports(tmp_path: Path) -> None:
+    """A command that prints or fails where a script uses it."""
+    done = ctdc("sample", tmp_path / "exports", "--victims", "200", "--seed", "1")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert any((tmp_path / "exports").iterdir())
+
+
+@pytest.mark.parametrize("name", ["", "sample", "count", "synthesize", "evaluate"])
+def test_help_shows_examples(name: str) -> None:
+    """Help that does not help."""
+    done = ctdc(*filter(None, [name]), "--help")
+    assert done.returncode == 0
+    assert "Example" in done.stdout
+    assert f"ctdc {name or 'count'} " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["count", "absent.csv", "--output", "o.parquet"], "absent.csv: no such file"),
+        (["count", "bad.csv", "--output", "o.parquet"], "bad.csv: row 2 has 1 cells"),
+        (["count", "good.csv", "--output", "o.csv"], "o.csv is no Parquet file"),
+        (["count", "good.csv", "--output", "o.parquet", "--length", "0"], "length is 0"),
+        (["count", "good.csv", "--output", "o.parquet", "--k", "1"], "k is 1"),
+        (["count", "good.csv", "--output", "o.parquet", "--threads", "0"], "threads is 0"),
+        (["count", "good.csv", "--output", "o.parquet", "--memory-limit", "much"], "memory limit"),
+        (["count", "good.csv", "--output", "bad.csv/o.parquet"], "o.parquet cannot be written"),
+        (["count", "good.csv", "--output", "o.parquet", "--sensitive-zeros", "z"], "no column z"),
+        (["synthesize", "good.csv", "--output", "o.csv", "--k", "1"], "k is 1"),
+        (["synthesize", "good.csv", "--output", "o.csv", "--seed", "-1"], "seed"),
+        (["synthesize", "good.csv", "--output", "o.xlsx"], "o.xlsx: unknown kind"),
+        (["synthesize", "good.csv", "--output", "good.csv"], "good.csv is the input"),
+        (["synthesize", "good.csv", "--output", "o.csv", "--memory-limit", "much"], "memory limit"),
+        (["synthesize", "good.csv", "--output", "o.csv", "--memory-limit", "1MB"], "memory"),
+        (["evaluate", "good.csv", "other.csv"], "different columns"),
+        (["evaluate", "good.csv", "good.csv", "--k", "1"], "k is 1"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    """A traceback, a quoted cell, exit status 0, or a partial output."""
+    monkeypatch.chdir(tmp_path)
+    Path("good.csv").write_text(f"a,b\n{SENTINEL},1\n")
+    Path("bad.csv").write_text(f"a,b\n1,2\n{SENTINEL}\n")
+    Path("other.csv").write_text(f"a,c\n{SENTINEL},1\n")
+    done = ctdc(*arguments)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert SENTINEL not in done.stdout + done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.csv", "good.csv", "other.csv"]
+
+
+def test_an_unforeseen_error_is_told_without_its_message(table: Path, tmp_path: Path) -> None:
+    """A defect of ours that prints a case in its traceback."""
+    spoil = f"import ctdc_pipeline.counting as c; c.encode = lambda *_, **__: {{}}['{SENTINEL}']; "
+    arguments = command("count", table, "--output", tmp_path / "o.parquet")
+    arguments[2] = spoil + arguments[2]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "unforeseen KeyError in counting.py, line" in done.stderr
+    assert SENTINEL not in done.stderr
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("name", ["count", "synthesize"])
+def test_an_interrupt_leaves_nothing(tmp_path: Path, name: str, number: signal.Signals, status: int) -> None:
+    """A partial table, or a spill folder full of cases, after Ctrl-C."""
+    source = tmp_path / "long.csv"
+    columns = range(16)
+    with source.open("w") as file:
+        file.write(",".join(f"c{column}" for column in columns) + "\n")
+        file.writelines(",".join(str((row * row >> column) % 7) for column in columns) + "\n" for row in range(60_000))
+    options = ["--length", "8"] if name == "count" else []
+    output = tmp_path / "output.parquet"
+    process = subprocess.Popen(command(name, source, "--output", output, *options), stderr=subprocess.PIPE)
+    time.sleep(3)
+    assert process.poll() is None, "over before it could be interrupted"
+    process.send_signal(number)
+    process.communicate()
+    assert process.returncode == status
+    assert [path.name for path in tmp_path.iterdir()] == ["long.csv"]
+
+
+def test_a_terminal_sees_progress(table: Path, tmp_path: Path) -> None:
+    """Minutes of silence before somebody who waits."""
+    parent, child = pty.openpty()
+    with subprocess.Popen(command("count", table, "--output", tmp_path / "o.parquet"), stderr=child) as process:
+        os.close(child)
+        seen = b""
+        while True:
+            try:
+                seen += os.read(parent, 4096)
+            except OSError:
+                break
+    os.close(parent)
+    assert process.returncode == 0
+    assert b"counting combinations of length" in seen
+    assert b"combinations in" in seen
+
+
+@pytest.mark.skipif(not PUBLISHED.is_file(), reason="needs the published 2020 extract")
+def test_the_published_dataset_goes_through(tmp_path: Path) -> None:
+    """Real published records, with codes, bands and zeros as they are, that the commands stumble over."""
+    output = tmp_path / "synthetic.csv"
+    assert ctdc("count", PUBLISHED, "--output", tmp_path / "counts.parquet", "--length", "3").returncode == 0
+    assert ctdc("synthesize", PUBLISHED, "--output", output, "--seed", "1").returncode == 0
+    document = json.loads(ctdc("evaluate", PUBLISHED, output, "--length", "2", "--json").stdout)
+    assert document["private"]
+    assert document["sensitive_rows"] == 48_773
