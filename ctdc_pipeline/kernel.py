@@ -60,10 +60,11 @@ class Space(NamedTuple):
 
 
 class Aims(NamedTuple):
-    """How total error, and the presence of a pair, weigh against its preservation (see ``worth``)."""
+    """How total error, and that a pair or a triple appears at all, weigh against preservation (see ``worth``)."""
 
     error: float
-    presence: float
+    pair: float
+    triple: float
 
 
 @compiled
@@ -204,17 +205,45 @@ def worth(space: Space, slot: int, deficit: Ints, aims: Aims) -> float:
     """What one more synthetic record with this pair is worth, in preservation summed over all pairs.
 
     Preservation grows by 1/support and total error falls by a constant, ``aims.error`` on the same scale; that the pair
-    appears at all is worth ``aims.presence``. Once it is as frequent as in the sensitive data, more of it is error.
+    appears at all is worth ``aims.pair``. Once it is as frequent as in the sensitive data, more of it is error.
     """
     if deficit[slot] <= 0:
         return -aims.error
-    first = aims.presence if deficit[slot] == space.support[slot] else 0.0
+    first = aims.pair if deficit[slot] == space.support[slot] else 0.0
     return 1.0 / space.support[slot] + aims.error + first
 
 
 @compiled
+def triples(seen: Flags, values: Attributes, mark: bool) -> int:
+    """How many triples of ``values`` no built record holds yet; with ``mark``, from now on they count as held.
+
+    ``seen`` has a flag per hash, so a triple may be taken for another: that only makes it look less new.
+    """
+    new = 0
+    last = np.uint64(len(seen) - 1)
+    for x in range(len(values)):
+        for y in range(x + 1, len(values)):
+            both = mix(np.uint64(values[x]) << np.uint64(32) | np.uint64(values[y]))
+            for z in range(y + 1, len(values)):
+                at = mix(both ^ np.uint64(values[z])) & last
+                if not seen[at]:
+                    new += 1
+                    seen[at] = mark
+    return new
+
+
+@compiled
 def choose(
-    space: Space, held: Attributes, size: int, deficit: Ints, aims: Aims, price: Reals, guided: bool, tries: int, state: np.uint64
+    space: Space,
+    held: Attributes,
+    size: int,
+    deficit: Ints,
+    seen: Flags,
+    aims: Aims,
+    price: Reals,
+    guided: bool,
+    tries: int,
+    state: np.uint64,
 ) -> tuple[Whole, float]:
     """Pick from attributes ``held[:size]`` a common combination: the best of ``tries`` random maximal ones.
 
@@ -316,6 +345,9 @@ def choose(
             n += 1
             chosen = wider
             rarest = slot
+        if aims.triple > 0:
+            kept[:n].sort()
+            total += aims.triple * triples(seen, held[kept[:n]], False)
         if total > most:
             most = total
             best = chosen
@@ -329,6 +361,7 @@ def redact(
     first: int,
     last: int,
     deficit: Ints,
+    seen: Flags,
     aims: Aims,
     price: Reals,
     guided: bool,
@@ -349,7 +382,9 @@ def redact(
                 for y in range(x + 1, size):
                     score[entry] += worth(space, pair(space, held[x], held[y]), deficit, aims)
         else:
-            chosen[entry], score[entry] = choose(space, held, size, deficit, aims, price, guided, tries, stream(seed, entry))
+            chosen[entry], score[entry] = choose(
+                space, held, size, deficit, seen, aims, price, guided, tries, stream(seed, entry)
+            )
 
 
 @compiled
@@ -359,6 +394,7 @@ def reconsider(
     entries: Ints,
     pool: Ints,
     deficit: Ints,
+    seen: Flags,
     aims: Aims,
     price: Reals,
     tries: int,
@@ -377,7 +413,7 @@ def reconsider(
                 held[size] = space.items[begin + x]
                 place[size] = x
                 size += 1
-        best, score[entry] = choose(space, held, size, deficit, aims, price, True, tries, stream(seed, entry))
+        best, score[entry] = choose(space, held, size, deficit, seen, aims, price, True, tries, stream(seed, entry))
         chosen[entry] = 0
         for x in range(size):
             if best >> x & 1:
@@ -392,6 +428,7 @@ def build(
     threshold: float,
     pool: Ints,
     deficit: Ints,
+    seen: Flags,
     aims: Aims,
     chosen: Ints,
     score: Reals,
@@ -422,10 +459,13 @@ def build(
         for x in range(n):
             for y in range(x + 1, n):
                 total += worth(space, pair(space, built[to + x], built[to + y]), deficit, aims)
+        if aims.triple > 0:
+            total += aims.triple * triples(seen, built[to : to + n], False)
         stale[position] = n == 0 or total < threshold * n
         chosen[entry] = mask
         score[entry] = total
         if not stale[position]:
+            triples(seen, built[to : to + n], True)
             take(space, built[to : to + n], pool, deficit)
             ends[at] = to + n
             at += 1

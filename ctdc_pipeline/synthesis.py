@@ -31,12 +31,13 @@ METHODS = ("faithful", "uniform")
 Progress = Callable[[str, float], None]
 
 ERROR = 4.0  # weight of total error, and
-PRESENCE = 0.5  # of a pair's presence, against mean preservation; each over all common pairs
+PRESENCE = (0.5, 0.06)  # of a pair's and of a triple's presence, against mean preservation; each over all common pairs
 SCARCITY = 2.0  # how far a value's price may move with what is left of it, either way
 TRIES = 4  # random maximal combinations looked at per record
 KEPT = 0.4  # share of records whose remainder is kept at once; the others' values are all pooled
 LEVELS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01)  # quantiles of worth, from which records are built
 CHUNK = 1024  # entries one thread works on at a time
+SEEN = 1 << 22  # flags for the triples that appear already
 BLOCK = 8192  # entries decided on the same state of the pool
 
 
@@ -114,10 +115,11 @@ class Synthesis:
         self.support = records.support
         self.pool = self.support.copy()
         self.deficit = self.space.support.copy()
+        self.seen = np.zeros(SEEN, np.bool_)
         pairs = self.space.support[self.space.keys >= 0]
         error = ERROR * len(pairs) / max(1, int(pairs.sum()))
-        # Before any record is built every pair is absent, so its presence tells nothing yet.
-        self.first_aims, self.aims = Aims(error, 0.0), Aims(error, PRESENCE)
+        # Before any record is built all are absent, so presence tells nothing yet.
+        self.first_aims, self.aims = Aims(error, 0.0, 0.0), Aims(error, *PRESENCE)
 
     def redact(self) -> Built:
         """Phase 1: reduce every record to a common combination and keep those worth most; pool all other values."""
@@ -127,9 +129,20 @@ class Synthesis:
         def one(first: int) -> None:
             last = min(first + CHUNK, len(self.record))
             kernel.redact(
-                self.space, self.record, first, last, self.deficit, self.first_aims, level, self.guided, tries, self.seed,
-                self.chosen, self.score,
-            )  # fmt: skip
+                self.space,
+                self.record,
+                first,
+                last,
+                self.deficit,
+                self.seen,
+                self.first_aims,
+                level,
+                self.guided,
+                tries,
+                self.seed,
+                self.chosen,
+                self.score,
+            )
 
         for share in self._parallel(one, range(0, len(self.record), CHUNK)):
             self.tell("redaction", share)
@@ -157,9 +170,18 @@ class Synthesis:
         near = kernel.partners(self.space)
         for first in range(0, len(seeds), CHUNK):
             at = kernel.consolidate(
-                self.space, seeds[first : first + CHUNK], near, self.pool, self.deficit, self.aims, self.guided,
-                self.seed, built, ends, at,
-            )  # fmt: skip
+                self.space,
+                seeds[first : first + CHUNK],
+                near,
+                self.pool,
+                self.deficit,
+                self.aims,
+                self.guided,
+                self.seed,
+                built,
+                ends,
+                at,
+            )
             self.tell("consolidation", 1 - self.pool.sum() / max(1, total))
         self.tell("consolidation", 1.0)
         return Built(built[: ends[at - 1] if at else 0], ends[:at])
@@ -183,16 +205,26 @@ class Synthesis:
         for first in range(0, len(entries), BLOCK):
             block = entries[first : first + BLOCK]
             stale = np.empty(len(block), np.bool_)
-            arguments = (self.pool, self.deficit, self.aims, self.chosen, self.score, built, ends)
+            arguments = (self.pool, self.deficit, self.seen, self.aims, self.chosen, self.score, built, ends)
             at = kernel.build(self.space, self.record, block, threshold, *arguments, at, stale)
             again, seed = block[stale], int(draw.integers(1 << 62))
             price = self.price()
 
             def one(part: Ints, seed: int = seed, price: Reals = price) -> None:
                 kernel.reconsider(
-                    self.space, self.record, part, self.pool, self.deficit, self.aims, price, TRIES, seed,
-                    self.chosen, self.score,
-                )  # fmt: skip
+                    self.space,
+                    self.record,
+                    part,
+                    self.pool,
+                    self.deficit,
+                    self.seen,
+                    self.aims,
+                    price,
+                    TRIES,
+                    seed,
+                    self.chosen,
+                    self.score,
+                )
 
             list(self._parallel(one, np.array_split(again, max(1, len(again) // (CHUNK // 4)))))
             again = again[self.density()[again] >= threshold]
@@ -205,9 +237,21 @@ class Synthesis:
         ends = np.empty(len(entries), np.int64)
         stale = np.empty(len(entries), np.bool_)
         at = kernel.build(
-            self.space, self.record, entries, -np.inf, self.pool, self.deficit, self.first_aims, self.chosen, self.score,
-            built, ends, 0, stale,
-        )  # fmt: skip
+            self.space,
+            self.record,
+            entries,
+            -np.inf,
+            self.pool,
+            self.deficit,
+            self.seen,
+            self.first_aims,
+            self.chosen,
+            self.score,
+            built,
+            ends,
+            0,
+            stale,
+        )
         return Built(built[: ends[at - 1] if at else 0], ends[:at])
 
     def _parallel(self, one: Callable[[Any], None], parts: Sequence[Any]) -> Iterator[float]:
@@ -228,9 +272,7 @@ def space(records: Records, *, k: int) -> Space:
     offsets, items = kernel.listed(records.codes)
     keys, count = kernel.count_pairs(offsets, items, records.weights, attributes)
     common = (keys >= 0) & (count >= k)
-    keys, count = kernel.rehash(
-        np.where(common, keys, -1), count, 1 << max(2, int(common.sum()) * 3).bit_length()
-    )  # fmt: skip
+    keys, count = kernel.rehash(np.where(common, keys, -1), count, 1 << max(2, int(common.sum()) * 3).bit_length())
     start, length, rows = kernel.list_rows(offsets, items, keys, attributes)
     packed, word, mask, bits = pack(records)
     return Space(offsets, items, records.weights, packed, word, mask, bits, keys, count, start, length, rows, attributes, k)
