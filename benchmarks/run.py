@@ -1,0 +1,240 @@
+"""Measure counting, synthesis and evaluation as whole processes, and write benchmarks/REPORT.md with plots beside it.
+
+usage: python benchmarks/run.py [--sizes 20000 200000] [--threads 1 2] [--repeat 3] [--no-peers] [--work FOLDER]
+
+Each figure is of one process from start to exit: wall time, and the most memory it held (maximum resident set). With
+--repeat the fastest run counts, for other work on the machine only ever adds. Tables come from benchmarks/tables.py. Two
+peers run at 20,000 rows: pac-synth, differentially private and so with other guarantees, installed into an environment of
+its own; and counting with pandas and itertools, as the floor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+HERE = Path(__file__).parent
+CTDC = [sys.executable, "-c", "from ctdc_pipeline.cli import main; main()"]
+PEER_ROWS = 20_000
+LENGTHS = (3, 4, 5)
+K = 10
+
+
+@dataclass(frozen=True)
+class Run:
+    """One process. ``seconds``: wall time; ``megabytes``: the most it held; None: it failed or took too long."""
+
+    work: str
+    rows: int
+    threads: int
+    seconds: float | None
+    megabytes: float | None
+
+
+class Bench:
+    """Runs and the figures found on the way; ``folder`` holds tables and results."""
+
+    def __init__(self, folder: Path, *, repeat: int) -> None:
+        self.folder, self.repeat = folder, repeat
+        self.runs: list[Run] = []
+        self.utility: list[dict[str, Any]] = []
+
+    def measure(self, work: str, command: list[str | Path], *, rows: int, threads: int, limit: float | None = None) -> bool:
+        """Run ``command`` ``repeat`` times and keep the fastest; whether it succeeded. Once only if a ``limit`` is set."""
+        best: Run | None = None
+        for _ in range(1 if limit else self.repeat):
+            found = _process([str(part) for part in command], limit=limit or float("inf"))
+            if found is None:
+                best = None
+                break
+            if best is None or found[0] < (best.seconds or 0):
+                best = Run(work, rows, threads, *found)
+        run = best or Run(work, rows, threads, None, None)
+        self.runs.append(run)
+        print(
+            f"{work:28} {rows:>9,} rows {threads} threads  {_cell(run.seconds, '.2f')} s  {_cell(run.megabytes, '.0f')} MB",
+            flush=True,
+        )
+        return best is not None
+
+    def size(self, rows: int, *, threads: list[int]) -> None:
+        """All of our own work on a table of ``rows``."""
+        table = self.table(rows)
+        for number in threads:
+            options = ["--threads", str(number)]
+            for length in LENGTHS:
+                output = self.folder / "counts.parquet"
+                self.measure(
+                    f"counts, length <= {length}",
+                    [*CTDC, "count", table, "--output", output, "--length", str(length), *options],
+                    rows=rows,
+                    threads=number,
+                )
+            synthetic = self.folder / f"synthetic_{rows}.csv"
+            for method in ("faithful", "uniform"):
+                command = [*CTDC, "synthesize", table, "--output", synthetic, "--seed", "1", "--method", method, *options]
+                if self.measure(f"synthesis, {method}", command, rows=rows, threads=number) and number == threads[-1]:
+                    self.judge(f"k-synthetic, {method}", table, synthetic, rows=rows)
+            command = [*CTDC, "evaluate", table, synthetic, "--length", "3", "--json", *options]
+            self.measure("evaluation, length <= 3", command, rows=rows, threads=number)
+
+    def peers(self) -> None:
+        """pac-synth and the naive floor."""
+        table, synthetic = self.table(PEER_ROWS), self.folder / "peer.csv"
+        self.measure("naive counts, length <= 3", [sys.executable, HERE / "naive.py", table, "3"], rows=PEER_ROWS, threads=1)
+        python = self.folder / "peer" / "bin" / "python"
+        if not python.exists():
+            subprocess.run([sys.executable, "-m", "venv", self.folder / "peer"], check=True)
+            subprocess.run([python, "-m", "pip", "install", "--quiet", "pac-synth==0.0.8", "pandas"], check=True)
+        threads = os.cpu_count() or 1
+        if self.measure("pac-synth", [python, HERE / "peer.py", table, synthetic], rows=PEER_ROWS, threads=threads, limit=900):
+            self.judge("pac-synth, epsilon 4", table, synthetic, rows=PEER_ROWS)
+
+    def table(self, rows: int) -> Path:
+        """The made-up table of ``rows``, made on first use."""
+        path = self.folder / f"table_{rows}.csv"
+        if not path.exists():
+            subprocess.run([sys.executable, HERE / "tables.py", str(rows), path], check=True)
+        return path
+
+    def judge(self, name: str, table: Path, synthetic: Path, *, rows: int) -> None:
+        """Evaluate ``synthetic`` against ``table``."""
+        command = [*CTDC, "evaluate", table, synthetic, "--k", str(K), "--length", "3", "--json"]
+        found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+        for part in found["combinations"][1:]:
+            self.utility.append(
+                {
+                    "made by": name,
+                    "rows in": rows,
+                    "rows out": found["synthetic_rows"],
+                    "length": part["length"],
+                    "leaked": part["leaked"],
+                    "common": part["fidelity"]["common"],
+                    "lost": part["fidelity"]["lost"],
+                    "mean preservation": part["fidelity"]["preservation"],
+                    "relative error": part["fidelity"]["relative_error"],
+                }
+            )
+
+
+def _process(command: list[str], *, limit: float) -> tuple[float, float] | None:
+    """Wall time in seconds and peak memory in megabytes of one process; None if it fails or exceeds ``limit`` seconds."""
+    start = time.perf_counter()
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output)
+        while True:
+            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+            if pid:
+                break
+            if time.perf_counter() - start > limit:
+                process.kill()
+            time.sleep(0.01)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            output.seek(0)
+            print(output.read().decode(errors="replace")[-500:])
+            return None
+    return time.perf_counter() - start, usage.ru_maxrss * 1024 / 1e6
+
+
+def _plots(runs: pd.DataFrame) -> None:
+    """Growth of time and of memory with the rows, at most threads, one line a kind of work."""
+    most = runs[(runs.threads == runs.threads.max()) & runs.seconds.notna()]
+    for quantity, title in (("seconds", "seconds, whole process"), ("megabytes", "peak memory, MB")):
+        chart = (
+            alt.Chart(most)
+            .mark_line(point=True)
+            .encode(
+                x=alt.X("rows:Q", scale=alt.Scale(type="log")),
+                y=alt.Y(f"{quantity}:Q", scale=alt.Scale(type="log"), title=title),
+                color=alt.Color("work:N", title=None),
+            )
+            .properties(width=480, height=300)
+        )
+        chart.save(HERE / f"{quantity}.svg")
+
+
+def _report(bench: Bench) -> None:
+    """REPORT.md, and the figures as results.json."""
+    runs = pd.DataFrame([asdict(run) for run in bench.runs])
+    (HERE / "results.json").write_text(
+        json.dumps({"runs": [asdict(run) for run in bench.runs], "utility": bench.utility}, indent=1)
+    )
+    _plots(runs)
+    lines = [
+        "# Benchmarks",
+        "",
+        "Written by `python benchmarks/run.py`; do not edit. Every figure is of a whole process, reading and writing included,"
+        f" the fastest of {bench.repeat}. Tables are made up by `benchmarks/tables.py`. Resolution k = {K}.",
+        "",
+        f"Machine: {os.cpu_count()} processors, {platform.machine()}, Python {platform.python_version()},"
+        f" DuckDB {version('duckdb')}, numpy {version('numpy')}, numba {version('numba')}.",
+        "",
+        "## Time and memory",
+        "",
+        "| work | rows | threads | seconds | peak memory, MB |",
+        "|---|---:|---:|---:|---:|",
+        *(
+            f"| {r.work} | {r.rows:,} | {r.threads} | {_cell(r.seconds, '.2f')} | {_cell(r.megabytes, ',.0f')} |"
+            for r in bench.runs
+        ),
+        "",
+        "![time by rows](seconds.svg)",
+        "",
+        "![memory by rows](megabytes.svg)",
+        "",
+        "## What the synthetic tables keep",
+        "",
+        "Of combinations with at least k sensitive rows: mean preservation is the mean of synthetic by sensitive count, at most"
+        " 1; relative error the sum of differences by the sum of sensitive counts. Leaked: synthetic combinations with fewer than k"
+        " sensitive rows. pac-synth promises differential privacy instead, and makes combinations up on purpose.",
+        "",
+    ]
+    if bench.utility:
+        names = list(bench.utility[0])
+        lines += [f"| {' | '.join(names)} |", "|---" + "|---:" * (len(names) - 1) + "|"]
+        lines += [f"| {' | '.join(_text(row[name]) for name in names)} |" for row in bench.utility]
+    (HERE / "REPORT.md").write_text("\n".join([*lines, ""]))
+
+
+def _cell(number: float | None, form: str) -> str:
+    return "-" if number is None else format(number, form)
+
+
+def _text(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def main() -> None:
+    """Run all and write the report."""
+    parser = argparse.ArgumentParser(description="Measure counting, synthesis and evaluation; write benchmarks/REPORT.md.")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[20_000, 200_000], help="rows; add 2000000 for the big one")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--repeat", type=int, default=3, help="runs of each, of which the fastest counts")
+    parser.add_argument("--no-peers", action="store_true", help="leave out pac-synth and the naive count")
+    parser.add_argument("--work", type=Path, default=HERE.parent / "build" / "bench", help="folder for tables and results")
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    bench = Bench(options.work, repeat=options.repeat)
+    for rows in options.sizes:
+        bench.size(rows, threads=sorted(options.threads))
+    if not options.no_peers:
+        bench.peers()
+    _report(bench)
+
+
+if __name__ == "__main__":
+    main()
