@@ -152,7 +152,7 @@ def _process(command: list[str], *, limit: float) -> tuple[float, float] | None:
 
 def _plots(runs: pd.DataFrame) -> None:
     """Growth of time and of memory with the rows, at most threads, one line a kind of work."""
-    most = runs[(runs.threads == runs.threads.max()) & runs.seconds.notna()]
+    most: pd.DataFrame = runs[(runs.threads == runs.threads.max()) & runs.seconds.notna()]
     for quantity, title in (("seconds", "seconds, whole process"), ("megabytes", "peak memory, MB")):
         chart = (
             alt.Chart(most)
@@ -199,8 +199,8 @@ def _report(bench: Bench) -> None:
         "## What the synthetic tables keep",
         "",
         "Of combinations with at least k sensitive rows: mean preservation is the mean of synthetic by sensitive count, at most"
-        " 1; relative error the sum of differences by the sum of sensitive counts. Leaked: synthetic combinations with fewer than k"
-        " sensitive rows. pac-synth promises differential privacy instead, and makes combinations up on purpose.",
+        " 1; relative error the sum of differences by the sum of sensitive counts. Leaked: synthetic combinations with fewer"
+        " than k sensitive rows. pac-synth promises differential privacy instead, and makes combinations up on purpose.",
         "",
     ]
     if bench.utility:

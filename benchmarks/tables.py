@@ -44,12 +44,12 @@ def make(rows: int, *, seed: int) -> pa.Table:
                 rng.beta(0.35, 1.1, PROFILES)[profile] * (2.5 * severity if variable.group == "means" else 1), 0, 0.95
             )
             filled = concerned.get(variable.group, np.ones(rows, bool)) & (rng.random(rows) < chance)
-            columns[variable.name] = pa.array(np.where(filled, "1", None), pa.string())
+            columns[variable.name] = pa.array(np.full(rows, "1", object), pa.string(), mask=~filled)
             continue
         values = np.array(_values(variable), object)
         drawn = values[_drawn(rng, profile, len(values))]
         missing = rng.random(rows) >= KNOWN.get(variable.name, USUALLY_KNOWN)
-        columns[variable.name] = pa.array(np.where(missing, None, drawn), pa.string())
+        columns[variable.name] = pa.array(drawn, pa.string(), mask=missing)
     return pa.table(columns)
 
 
