@@ -152,7 +152,7 @@ def _process(command: list[str], *, limit: float) -> tuple[float, float] | None:
 
 def _plots(runs: pd.DataFrame) -> None:
     """Growth of time and of memory with the rows, at most threads, one line a kind of work."""
-    most: pd.DataFrame = runs[(runs.threads == runs.threads.max()) & runs.seconds.notna()]
+    most = runs.query("threads == threads.max() and seconds.notna()")
     for quantity, title in (("seconds", "seconds, whole process"), ("megabytes", "peak memory, MB")):
         chart = (
             alt.Chart(most)

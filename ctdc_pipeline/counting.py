@@ -283,15 +283,18 @@ def _partial_counts(piece: Suffixes, layout: Layout) -> pa.Table:
     total = int(_combinations(piece.rest, layout).sum())
     words = [np.empty(total, np.uint32 if bits <= 32 else np.int64) for _ in layout.words]
     weights = np.empty(total if piece.weight[-1] > 1 else 0, np.int64)
+    piece = piece.at(np.argsort(piece.rest.astype(np.min_scalar_type(int(piece.rest.max()))), kind="stable"))
     at = 0
-    for rest in np.unique(piece.rest).tolist():
-        group = piece.at(piece.rest == rest)
-        members = group.flat[group.start + np.arange(rest + 1)[:, None]]
-        members[0] -= lowest
-        end = at + comb(rest, layout.length - 1) * len(group.first)
-        _expand(members.astype(words[0].dtype), layout, [word[at:end] for word in words])
+    for places in np.split(np.arange(len(piece.rest)), np.flatnonzero(np.diff(piece.rest)) + 1):
+        group = piece.at(slice(int(places[0]), int(places[-1]) + 1))
+        members = np.empty((int(group.rest[0]) + 1, len(places)), words[0].dtype)
+        for place, row in enumerate(members):
+            row[:] = group.flat[group.start + place]
+        members[0] -= members.dtype.type(lowest)
+        end = at + comb(len(members) - 1, layout.length - 1) * len(places)
+        _expand(members, layout, [word[at:end] for word in words])
         if len(weights):
-            weights[at:end].reshape(-1, len(group.first))[:] = group.weight
+            weights[at:end].reshape(-1, len(places))[:] = group.weight
         at = end
     if not len(weights) and len(words) == 1:
         words[0].sort()
