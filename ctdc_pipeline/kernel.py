@@ -25,6 +25,7 @@ Flags = npt.NDArray[np.bool_]
 
 MOST_ITEMS = 62  # of one record: a set of them is a bit mask in an int64
 LONGEST_LIST = 4096  # rows listed for a pair; of a longer list the rest is not looked at, which can only reject
+SHORT_LIST = 128  # rows; up to here a list is always read to its end
 KNOWN = 256  # sets remembered as common, and as rare, while one record is worked on
 
 # Quantiles of a Fréchet distribution, by which worth is multiplied: mostly the worthiest wins, now and then another.
@@ -69,6 +70,7 @@ class Aims(NamedTuple):
 
 @compiled
 def mix(x: np.uint64) -> np.uint64:
+    """SplitMix64's finaliser: 64 bits that depend on every bit of ``x``."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
@@ -76,6 +78,7 @@ def mix(x: np.uint64) -> np.uint64:
 
 @compiled
 def step(state: np.uint64) -> np.uint64:
+    """The state of the next draw."""
     return state + np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -185,18 +188,27 @@ def list_rows(offsets: Ints, items: Attributes, keys: Ints, attributes: int) -> 
 def supported(space: Space, slot: int, masks: Words, bits: Words) -> bool:
     """Whether at least k input rows hold the combination given by ``masks`` and ``bits``, whose rarest pair is ``slot``.
 
-    True is a proof. False may be said of a combination whose rarest pair is in more than LONGEST_LIST records.
+    True is a proof: k rows were seen. False may be said of a combination that is common, where the list of its rarest
+    pair was cut off, or where far fewer rows than k were seen after a quarter or half of a long list. Lists are in
+    random order, so that is seldom.
     """
     seen = 0
-    for at in range(space.start[slot], space.start[slot] + space.length[slot]):
-        row = space.rows[at]
-        for word in range(len(masks)):
-            if (space.packed[row, word] & masks[word]) != bits[word]:
-                break
-        else:
-            seen += space.weights[row]
-            if seen >= space.limit:
-                return True
+    at = space.start[slot]
+    whole = space.length[slot]
+    for part in range(3):
+        upto = space.start[slot] + (whole >> 2 - part if whole >= SHORT_LIST else whole)
+        while at < upto:
+            row = space.rows[at]
+            at += 1
+            for word in range(len(masks)):
+                if (space.packed[row, word] & masks[word]) != bits[word]:
+                    break
+            else:
+                seen += space.weights[row]
+                if seen >= space.limit:
+                    return True
+        if seen < space.limit >> 3 - part:
+            return False
     return False
 
 

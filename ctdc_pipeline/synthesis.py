@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -101,6 +101,9 @@ class Synthesis:
         threads: int | None = None,
         progress: Progress | None = None,
     ) -> None:
+        # In random order: where a list of rows is cut off, what it holds must not be of one kind.
+        order = np.random.Generator(np.random.PCG64([seed, 1])).permutation(len(records.weights))
+        records = replace(records, codes=records.codes[order], weights=records.weights[order])
         self.records, self.k, self.seed, self.guided = records, k, seed, guided
         self.threads = threads or os.cpu_count() or 1
         self.tell: Progress = progress or (lambda _phase, _share: None)

@@ -9,18 +9,21 @@ from __future__ import annotations
 import csv
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from ctdc_pipeline.errors import ResourceError, TableError
 from ctdc_pipeline.files import staged
+
+pc: Any = pyarrow.compute  # made when imported, so type checkers cannot see its functions
 
 TEXT = pa.dictionary(pa.int32(), pa.string())
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -98,7 +101,7 @@ def require_writable(path: Path) -> None:
 
 
 @contextmanager
-def unwritable(path: Path) -> Iterator[None]:
+def unwritable(path: Path) -> Generator[None]:
     """Turn the disk's refusals while writing ``path`` into a ResourceError that says what to do."""
     try:
         yield
