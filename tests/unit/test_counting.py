@@ -111,8 +111,9 @@ def test_any_number_of_threads_writes_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_row_groups_do_not_depend_on_how_batches_come(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Rows lost or doubled where batches are cut anew."""
+    """Rows lost or doubled where batches are cut anew, or a count cut in two with them."""
     monkeypatch.setattr(counting, "ROW_GROUP", 1_000)
+    monkeypatch.setattr(counting, "PIECE", 100)
     count_combinations(many(), tmp_path, length=2)
     file = pq.ParquetFile(tmp_path / "length_2.parquet")
     groups = [file.metadata.row_group(number).num_rows for number in range(file.metadata.num_row_groups)]
