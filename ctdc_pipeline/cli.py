@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from ctdc_pipeline.evaluation import Evaluation
 
 INTERRUPTED = 130
-TERMINATED = 143
 UNITS = {
     "": 1,
     "KB": 10**3,
@@ -57,7 +56,7 @@ Examples:
 
 def main() -> None:
     """Run ``ctdc``. Errors become one line on stderr that quotes no cell, and exit status 1; an interrupt becomes 130."""
-    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(TERMINATED))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's stop cleans up as Ctrl-C does
     try:
         cli.main(standalone_mode=False)
     except click.ClickException as error:
