@@ -149,7 +149,7 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path, name: str, number: signal.S
     options = ["--length", "8"] if name == "count" else []
     output = tmp_path / "output.parquet"
     process = subprocess.Popen(command(name, source, "--output", output, *options), stderr=subprocess.PIPE)
-    time.sleep(3)
+    time.sleep(1.5)
     assert process.poll() is None, "over before it could be interrupted"
     process.send_signal(number)
     process.communicate()
