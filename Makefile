@@ -2,6 +2,7 @@
 # make ui     the Dagster webserver and daemon over the same data, on http://localhost:3000
 # make test   the whole test suite
 # make lint   formatting, lint and types
+# make bench  time and measure counting, synthesis and evaluation; rewrites benchmarks/REPORT.md
 # make setup  only the environment; the others do it when it is missing or the lock has changed
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ STAMP := $(VENV)/.installed
 export CTDC_HOME ?= $(CURDIR)/var
 export DAGSTER_DISABLE_TELEMETRY := yes
 
-.PHONY: demo ui test lint setup
+.PHONY: demo ui test lint bench setup
 
 demo: $(STAMP)
 	@$(BIN)/python demo.py
@@ -27,6 +28,9 @@ lint: $(STAMP)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/basedpyright
+
+bench: $(STAMP)
+	@$(BIN)/python benchmarks/run.py $(ARGS)
 
 setup: $(STAMP)
 

@@ -38,10 +38,11 @@ class Space(NamedTuple):
     """Distinct records over common attributes, and where each common pair of attributes occurs.
 
     ``offsets`` int64 (records + 1) and ``items`` int32: each record's attributes, ascending. ``weights`` int64: input
-    rows per record. ``packed`` uint64 (records, words): the record's values, a few bits per column; attribute ``a`` is
-    in the record when ``packed[:, word[a]] & mask[a] == bits[a]``. ``keys`` int64 (slots): open-addressed hash of the
-    common pairs, ``a * attributes + b`` with a < b, or -1; per slot ``support`` int64, and the records it occurs in,
-    ``rows[start : start + length]``. ``limit``: the resolution k.
+    rows per record. ``keys`` int64 (slots): open-addressed hash of the common pairs, ``a * attributes + b`` with a < b, or
+    -1; per slot ``support`` int64, and the records it occurs in, ``rows[start : start + length]`` int32. ``packed``
+    uint64 (listed rows, words): the values of each listed record, a few bits per column, beside one another so that a
+    list is read in one go; attribute ``a`` is in it when ``packed[at, word[a]] & mask[a] == bits[a]``. ``limit``: the
+    resolution k.
     """
 
     offsets: Ints
@@ -198,15 +199,14 @@ def supported(space: Space, slot: int, masks: Words, bits: Words) -> bool:
     for part in range(3):
         upto = space.start[slot] + (whole >> 2 - part if whole >= SHORT_LIST else whole)
         while at < upto:
-            row = space.rows[at]
-            at += 1
             for word in range(len(masks)):
-                if (space.packed[row, word] & masks[word]) != bits[word]:
+                if (space.packed[at, word] & masks[word]) != bits[word]:
                     break
             else:
-                seen += space.weights[row]
+                seen += space.weights[space.rows[at]]
                 if seen >= space.limit:
                     return True
+            at += 1
         if seen < space.limit >> 3 - part:
             return False
     return False

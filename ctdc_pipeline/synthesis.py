@@ -278,7 +278,7 @@ def space(records: Records, *, k: int) -> Space:
     keys, count = kernel.rehash(np.where(common, keys, -1), count, 1 << max(2, int(common.sum()) * 3).bit_length())
     start, length, rows = kernel.list_rows(offsets, items, keys, attributes)
     packed, word, mask, bits = pack(records)
-    return Space(offsets, items, records.weights, packed, word, mask, bits, keys, count, start, length, rows, attributes, k)
+    return Space(offsets, items, records.weights, packed[rows], word, mask, bits, keys, count, start, length, rows, attributes, k)
 
 
 def pack(records: Records) -> tuple[Words, Ints, Words, Words]:
