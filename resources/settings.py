@@ -45,6 +45,10 @@ class Engine(dg.ConfigurableResource[None]):
     )
     reporting_length: int = Field(default=4, description="Longest combination of attributes that is counted and reported.")
     last_year: int = Field(default=2021, description="Last year of registration that the release covers.")
+    proxies: dict[str, list[str]] = Field(
+        default={},
+        description="By source, the fields that stand for the country of exploitation, in order of trust; unset, the layout's order.",
+    )
     threads: int | None = Field(default=None, description="Threads for counting and synthesis; all processors if not set.")
     memory_limit: str = Field(default="4GB", description="Memory that DuckDB may use before it spills to the sensitive zone.")
 

@@ -35,6 +35,7 @@ def partner_asset(partner: str) -> dg.AssetsDefinition:
             folder=path.parent,
             key=home.pseudonym_key(),
             as_of=engine.last_day,
+            proxies=engine.proxies,
         )
         outcomes = {"rows_in": summary.rows, "accepted": summary.accepted}
         reasons = {"quarantined": dg.MetadataValue.json(summary.quarantined), "excluded": dg.MetadataValue.json(summary.excluded)}

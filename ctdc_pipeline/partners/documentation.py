@@ -49,7 +49,7 @@ case and with spaces around it. An unknown column is kept out and reported; a mi
 - **Citizenship** is the first *citizenship* field with a value.
 - **Country of exploitation** is the first *exploitation_country* field with a value, in the order shown under each
   source. The official text names IOM's four points and not their order; ours, from the exploitation itself to the
-  office that wrote it down, can be replaced (`proxies` of `ctdc_pipeline.harmonise.harmonise`).
+  office that wrote it down, can be replaced (`proxies` of the resource `engine`).
 - **Flags** are 1 where a code says so and missing otherwise; "no" and blank are alike missing. Details of harmonised
   records count in the release as the variable they merge into.
 - **Serbia** includes Kosovo and **China** includes Tibet. IOM's `TP`, `Y2`, `Y3` and `ZR` have one successor each

@@ -90,6 +90,13 @@ def test_a_release_with_another_k_is_refused(refreshed: Graph) -> None:
     assert refreshed.released() == []
 
 
+def test_the_proxies_of_the_graph_reach_the_rules(landed: Graph) -> None:
+    """An order of proxies that is configured and then ignored would change no country, and nobody would notice."""
+    result = landed.run("full_refresh", proxies={"iom_mimosa": ["NO_SUCH_FIELD"]})
+    assert not result.success
+    assert "NO_SUCH_FIELD" in told(result)
+
+
 @pytest.mark.parametrize("setting", [{"k": 1}, {"reporting_length": 0}])
 def test_parameters_out_of_range_fail_the_run(landed: Graph, setting: dict[str, Any]) -> None:
     """k = 1 would publish single people."""
