@@ -47,7 +47,7 @@ class Engine(dg.ConfigurableResource[None]):
     last_year: int = Field(default=2021, description="Last year of registration that the release covers.")
     proxies: dict[str, list[str]] = Field(
         default={},
-        description="By source, the fields that stand for the country of exploitation, in order of trust; unset, the layout's order.",
+        description="By source, the fields for the country of exploitation, most trusted first; empty: as in the layout.",
     )
     threads: int | None = Field(default=None, description="Threads for counting and synthesis; all processors if not set.")
     memory_limit: str = Field(default="4GB", description="Memory that DuckDB may use before it spills to the sensitive zone.")
