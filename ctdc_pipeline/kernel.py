@@ -24,7 +24,7 @@ Whole = int | np.int64
 Flags = npt.NDArray[np.bool_]
 
 MOST_ITEMS = 62  # of one record: a set of them is a bit mask in an int64
-LONGEST_LIST = 4096  # rows listed for a pair; of a longer list the rest is not looked at, which can only reject
+LONGEST_LIST = 2048  # rows listed for a pair; of a longer list the rest is not looked at, which can only reject
 SHORT_LIST = 128  # rows; up to here a list is always read to its end
 KNOWN = 256  # sets remembered as common, and as rare, while one record is worked on
 
