@@ -1,6 +1,5 @@
 """What assets and checks tell Dagster: figures about a table, and failures without a value of a case. No assets here."""
 
-import traceback
 from base64 import b64encode
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -11,12 +10,11 @@ import dagster as dg
 import pyarrow.parquet as pq
 
 from ctdc_pipeline.codebook import codebook
-from ctdc_pipeline.errors import CtdcError
+from ctdc_pipeline.errors import CtdcError, type_and_place
 from ctdc_pipeline.files import sha256
 
 OWNERS = ["team:ctdc-data"]
 KINDS = {"python", "parquet"}
-PACKAGES = {"ctdc_pipeline", "assets"}
 
 Materialized = dg.MaterializeResult[Any]
 
@@ -34,10 +32,7 @@ def guarded() -> Generator[None]:
     except CtdcError as error:
         raise dg.Failure(str(error), allow_retries=False) from None
     except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        ours = [frame for frame in frames if not PACKAGES.isdisjoint(Path(frame.filename).parts)]
-        place = f"{Path((ours or frames)[-1].filename).name}, line {(ours or frames)[-1].lineno}"
-        text = f"{type(error).__name__} in {place}. Its message is withheld, for it could quote a case; see docs/operations.md."
+        text = f"{type_and_place(error)}. Its message is withheld, for it could quote a case; see docs/operations.md."
         raise dg.Failure(text, allow_retries=False) from None
 
 

@@ -6,7 +6,7 @@ a combination's attributes in ascending order are its columns in table order.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -17,6 +17,7 @@ import pyarrow as pa
 from ctdc_pipeline.tables import TEXT
 
 MISSING = -1
+Progress = Callable[[str, float], None]  # told the phase and the share of it that is done
 
 
 @dataclass(frozen=True)

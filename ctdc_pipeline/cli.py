@@ -11,7 +11,6 @@ import resource
 import secrets
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,13 +18,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ctdc_pipeline.errors import CtdcError, ParameterError, ResourceError
+from ctdc_pipeline.errors import CtdcError, ParameterError, ResourceError, type_and_place
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from rich.table import Table
 
-    from ctdc_pipeline.counting import Progress
+    from ctdc_pipeline.attributes import Progress
     from ctdc_pipeline.evaluation import Evaluation
 
 INTERRUPTED = 130
@@ -69,19 +68,12 @@ def main() -> None:
         click.echo(f"ctdc: {error}", err=True)
         sys.exit(1)
     except Exception as error:
-        click.echo(f"ctdc: {_withheld(error)}", err=True)
+        click.echo(
+            f"ctdc: unforeseen {type_and_place(error)}. Its message is withheld, for it could quote a case."
+            " Please report this line.",
+            err=True,
+        )
         sys.exit(1)
-
-
-def _withheld(error: Exception) -> str:
-    """Type and place of an error that nobody foresaw; its text could quote a cell."""
-    frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if "ctdc_pipeline" in Path(frame.filename).parts]
-    place = (ours or list(frames))[-1]
-    return (
-        f"unforeseen {type(error).__name__} in {Path(place.filename).name}, line {place.lineno}. Its message is withheld, for it"
-        " could quote a case. Please report this line."
-    )
 
 
 def _table_options(command: Command) -> Command:

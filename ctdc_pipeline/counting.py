@@ -24,12 +24,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ctdc_pipeline.attributes import Records, encode
+from ctdc_pipeline.attributes import Progress, Records, encode
 from ctdc_pipeline.errors import ParameterError, ResourceError
 from ctdc_pipeline.files import staged
 from ctdc_pipeline.tables import TEXT, unwritable
-
-Progress = Callable[[str, float], None]
 
 KEY_BITS = 63
 PIECE = 2_000_000  # keys: 16 MB; larger ones sort more slowly, smaller ones cost more calls

@@ -6,6 +6,11 @@ exception could quote a cell, raise with ``from None``.
 
 from __future__ import annotations
 
+import traceback
+from pathlib import Path
+
+PACKAGES = frozenset({"ctdc_pipeline", "assets"})
+
 
 class CtdcError(Exception):
     """Base of every error a user can act on. ``str()`` is one line: what happened, then the remedy."""
@@ -55,3 +60,11 @@ class ReleaseError(CtdcError):
 
 class ResourceError(CtdcError):
     """Memory, disk or a temp folder does not suffice."""
+
+
+def type_and_place(error: Exception) -> str:
+    """What may be told of an error that nobody foresaw, whose text could quote a cell: its type, and where in our code."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if not PACKAGES.isdisjoint(Path(frame.filename).parts)]
+    place = (ours or list(frames))[-1]
+    return f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}"

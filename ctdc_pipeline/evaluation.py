@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ctdc_pipeline.attributes import Records, encode_together
-from ctdc_pipeline.counting import Layout, Progress, Suffixes, database, load_counts, phase
+from ctdc_pipeline.attributes import Progress, Records, encode_together
+from ctdc_pipeline.counting import Layout, Suffixes, database, load_counts, phase
 from ctdc_pipeline.errors import ParameterError, TableError
 
 BUCKETS = (1, 2, 5, 10, 100)  # sensitive counts, in multiples of k, from which a bucket begins

@@ -23,12 +23,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ctdc_pipeline import kernel
-from ctdc_pipeline.attributes import MISSING, Records, decode, encode
+from ctdc_pipeline.attributes import MISSING, Progress, Records, decode, encode
 from ctdc_pipeline.errors import ParameterError
 from ctdc_pipeline.kernel import Aims, Attributes, Ints, Reals, Space, Words
 
 METHODS = ("faithful", "uniform")
-Progress = Callable[[str, float], None]
 
 ERROR = 4.0  # weight of total error, and
 PRESENCE = (0.5, 0.06)  # of a pair's and of a triple's presence, against mean preservation; each over all common pairs
