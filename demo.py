@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
 from ctdc_pipeline import secrets
 from ctdc_pipeline.definitions import build_defs
+from ctdc_pipeline.files import read_parquet
 from ctdc_pipeline.samples.generate import generate
 from ctdc_pipeline.zones import Zones
 
@@ -99,8 +99,8 @@ def progress_logger() -> logging.Logger:
 
 def summarise(zones: Zones, release: Path) -> None:
     """The figures a reader asks for first."""
-    account = pq.read_table(zones.table("harmonised", "accounting")).to_pandas()
-    rarity = pq.read_table(zones.table("counts", "rarity_by_length")).to_pandas()
+    account = read_parquet(zones.table("harmonised", "accounting")).to_pandas()
+    rarity = read_parquet(zones.table("counts", "rarity_by_length")).to_pandas()
     manifest = json.loads((release / "manifest.json").read_text(encoding="utf-8"))
     proof, k = manifest["proof"], manifest["k"]
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import dagster as dg
 import pandera.pandas as pandera
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from assets.reporting import guarded
+from ctdc_pipeline.files import read_parquet
 from ctdc_pipeline.validation import failures
 from resources.settings import DataHome, Engine
 
@@ -40,7 +40,7 @@ def schema_gate(table: dg.AssetsDefinition | dg.AssetSpec, schema: Schema) -> dg
     @guarded()
     def schema_holds(home: DataHome, engine: Engine) -> dg.AssetCheckResult:
         path = home.zones().table(stage, name)
-        found = failures(pq.read_table(path).to_pandas(), schema=schema(engine))
+        found = failures(read_parquet(path).to_pandas(), schema=schema(engine))
         broken = [dg.TableRecord({"column": failure.column, "check": failure.check, "rows": failure.rows}) for failure in found]
         told = "; ".join(f"{f.column} fails {f.check} in at least {f.rows} rows" for f in found)
         remedy = f"{told}. Correct what writes this column, or its source, and materialise this table again."

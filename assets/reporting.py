@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import pyarrow.parquet as pq
 
 from ctdc_pipeline.codebook import codebook
 from ctdc_pipeline.errors import CtdcError, type_and_place
-from ctdc_pipeline.files import sha256
+from ctdc_pipeline.files import parquet_rows, parquet_schema, sha256
 
 OWNERS = ["team:ctdc-data"]
 KINDS = {"python", "parquet"}
@@ -42,7 +41,7 @@ def table_result(path: Path, **figures: dg.MetadataValue | float | str) -> Mater
     return dg.MaterializeResult(
         asset_key=[path.parent.name, path.stem],
         metadata={
-            "dagster/row_count": pq.read_metadata(path).num_rows,
+            "dagster/row_count": parquet_rows(path),
             "dagster/column_schema": column_schema(path),
             "sha256": digest,
             **figures,
@@ -54,7 +53,7 @@ def table_result(path: Path, **figures: dg.MetadataValue | float | str) -> Mater
 def column_schema(path: Path) -> dg.TableSchema:
     """The columns of a Parquet file, described by the codebook where it knows them."""
     described = {variable.name: variable.definition for variable in codebook().harmonised}
-    columns = [dg.TableColumn(field.name, str(field.type), described.get(field.name)) for field in pq.read_schema(path)]
+    columns = [dg.TableColumn(field.name, str(field.type), described.get(field.name)) for field in parquet_schema(path)]
     return dg.TableSchema(columns)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -53,3 +53,29 @@ def write_parquet(table: pa.Table, path: Path, *, private: bool = True) -> None:
     """Write ``table`` to ``path`` in one step; the same table gives the same bytes. Raises OSError."""
     with staged(path, private=private) as part:
         pq.write_table(table, part, compression="zstd")
+
+
+def read_parquet(path: Path, *, columns: Sequence[str] | None = None) -> pa.Table:
+    """The table at ``path``, or only its ``columns``. Raises OSError and pyarrow.ArrowInvalid."""
+    return pq.read_table(path, columns=columns)
+
+
+def parquet_rows(path: Path) -> int:
+    """How many rows the table at ``path`` has. Raises OSError and pyarrow.ArrowInvalid."""
+    return pq.read_metadata(path).num_rows
+
+
+def parquet_schema(path: Path) -> pa.Schema:
+    """The columns of the table at ``path``. Raises OSError and pyarrow.ArrowInvalid."""
+    return pq.read_schema(path)
+
+
+def write_bytes(content: bytes, path: Path) -> None:
+    """Write a private file that is no table, such as a delivered one, in one step. Raises OSError."""
+    with staged(path) as part:
+        part.write_bytes(content)
+
+
+def read_bytes(path: Path) -> bytes:
+    """What ``write_bytes`` wrote. Raises OSError."""
+    return path.read_bytes()

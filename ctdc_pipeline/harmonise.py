@@ -12,13 +12,12 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ctdc_pipeline.admission import Admission, admit
 from ctdc_pipeline.codebook import codebook
 from ctdc_pipeline.derivation import Derived, derive
 from ctdc_pipeline.errors import ParameterError, TableError
-from ctdc_pipeline.files import write_parquet
+from ctdc_pipeline.files import parquet_rows, read_parquet, write_parquet
 from ctdc_pipeline.partners.layout import Source
 from ctdc_pipeline.partners.registry import PARTNERS
 from ctdc_pipeline.schemas import ORIGIN
@@ -63,8 +62,8 @@ class _Tables:
     @classmethod
     def read(cls, folder: Path, name: str, prefix: str) -> _Tables:
         try:
-            parts = [pq.read_table(folder / f"{prefix}{part}.parquet") for part in ("quarantine", "exclusions", "accounting")]
-            return cls(pq.read_table(folder / f"{name}.parquet"), *parts)
+            parts = [read_parquet(folder / f"{prefix}{part}.parquet") for part in ("quarantine", "exclusions", "accounting")]
+            return cls(read_parquet(folder / f"{name}.parquet"), *parts)
         except (OSError, pa.ArrowInvalid):
             raise TableError(f"the harmonised tables of {name} are missing", remedy="Harmonise that partner first.") from None
 
@@ -126,7 +125,7 @@ def unite(partners: Iterable[str], *, ingested: Path, folder: Path) -> Harmonise
     names = sorted(partners)
     whole = _joined([_Tables.read(folder, name, f"{name}_") for name in names])
     sources = [source for name in names for source in _sources(name)]
-    rows = {source.name: pq.read_metadata(ingested / f"{source.name}.parquet").num_rows for source in sources}
+    rows = {source.name: parquet_rows(ingested / f"{source.name}.parquet") for source in sources}
     prove(whole.harmonised, quarantine=whole.quarantine, exclusions=whole.exclusions, accounting=whole.accounting, rows=rows)
     whole.write(folder, "victims", "")
     return whole.summary("all")
@@ -173,7 +172,7 @@ def _sources(partner: str) -> tuple[Source, ...]:
 
 def _ingested(path: Path, source: Source) -> pa.Table:
     try:
-        return pq.read_table(path)
+        return read_parquet(path)
     except (OSError, pa.ArrowInvalid):
         raise TableError(f"the ingested table {path.stem} is missing", remedy=f"Ingest {source.name} first.") from None
 

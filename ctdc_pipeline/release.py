@@ -18,12 +18,11 @@ from tempfile import TemporaryDirectory
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ctdc_pipeline import disclosure
 from ctdc_pipeline.codebook import codebook
 from ctdc_pipeline.errors import ParameterError, ReleaseError, ResourceError, TableError
-from ctdc_pipeline.files import PUBLIC_FILE, sha256, sync
+from ctdc_pipeline.files import PUBLIC_FILE, read_parquet, sha256, sync
 from ctdc_pipeline.partners.registry import SOURCES
 from ctdc_pipeline.schemas import release_schema
 from ctdc_pipeline.tables import write_table
@@ -75,7 +74,7 @@ def publish(zones: Zones, *, version: str, k: int, length: int, last_year: int) 
             staging = Path(folder) / version
             staging.mkdir(mode=0o700)
             _write_records(zones, staging, last_year=last_year)
-            write_table(pq.read_table(zones.table("counts", "reportable_aggregates")), staging / f"{AGGREGATES}.csv")
+            write_table(read_parquet(zones.table("counts", "reportable_aggregates")), staging / f"{AGGREGATES}.csv")
             _write_dictionary(staging)
             proof = _prove(zones, staging, k=k)
             files = {file.name: sha256(file) for file in sorted(staging.iterdir())}
@@ -91,7 +90,7 @@ def publish(zones: Zones, *, version: str, k: int, length: int, last_year: int) 
 
 def _write_records(zones: Zones, staging: Path, *, last_year: int) -> None:
     """CSV, TSV and Parquet of the release variables, once every cell is known to be of the codebook."""
-    table = pq.read_table(zones.table("synthetic", "records"), columns=list(codebook().names))
+    table = read_parquet(zones.table("synthetic", "records"), columns=list(codebook().names))
     validate(table.to_pandas(), schema=release_schema(last_year), table="synthetic records")
     for suffix in (".csv", ".tsv", ".parquet"):
         write_table(table, staging / f"{RECORDS}{suffix}")
@@ -162,7 +161,7 @@ def _inputs(zones: Zones) -> dict[str, str]:
     """SHA-256 over the hashes of the files that each source delivered; file names can name organisations and stay inside."""
     digests: dict[str, str] = {}
     for source in SOURCES:
-        files = pq.read_table(zones.table("ingestion", f"{source}_files"))["sha256"].to_pylist()
+        files = read_parquet(zones.table("ingestion", f"{source}_files"))["sha256"].to_pylist()
         digests[source] = hashlib.sha256("\n".join(sorted(files)).encode("ascii")).hexdigest()
     return digests
 

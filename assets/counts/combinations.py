@@ -1,7 +1,6 @@
 """Exact counts of attribute combinations."""
 
 import dagster as dg
-import pyarrow.parquet as pq
 
 from assets.gates import verdict
 from assets.harmonised.victims import victims
@@ -9,6 +8,7 @@ from assets.reporting import OWNERS, Materialized, guarded
 from ctdc_pipeline.aggregates import miscounted_lengths
 from ctdc_pipeline.codebook import codebook
 from ctdc_pipeline.counting import count_combinations
+from ctdc_pipeline.files import read_parquet
 from resources.settings import DataHome, Engine
 
 
@@ -28,7 +28,7 @@ def combinations(home: DataHome, engine: Engine) -> Materialized:
     """
     zones = home.zones()
     summary = count_combinations(
-        pq.read_table(zones.table("harmonised", "victims"), columns=list(codebook().names)),
+        read_parquet(zones.table("harmonised", "victims"), columns=list(codebook().names)),
         zones.folder("counts", "combinations"),
         length=engine.reporting_length,
         k=engine.k,

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 
 import dagster as dg
-import pyarrow.parquet as pq
 
 from assets.gates import plain, schema_gate, verdict
 from assets.harmonised.partners import CASES
 from assets.reporting import KINDS, OWNERS, Materialized, guarded, table_result
 from ctdc_pipeline.errors import TableError
+from ctdc_pipeline.files import parquet_rows, read_parquet
 from ctdc_pipeline.harmonise import ACCOUNTING, EXCLUDED, QUARANTINE, prove, unite
 from ctdc_pipeline.partners.registry import PARTNERS, SOURCES
 from ctdc_pipeline.schemas import harmonised_schema
@@ -78,8 +78,8 @@ accounting_schema = schema_gate(accounting, lambda _: plain(ACCOUNTING))
 @guarded()
 def every_row_accounted_for(home: DataHome) -> dg.AssetCheckResult:
     zones = home.zones()
-    harmonised, *others = (pq.read_table(zones.table(*spec.key.path)) for spec in ALL)
-    rows = {name: pq.read_metadata(zones.table("ingestion", name)).num_rows for name in SOURCES}
+    harmonised, *others = (read_parquet(zones.table(*spec.key.path)) for spec in ALL)
+    rows = {name: parquet_rows(zones.table("ingestion", name)) for name in SOURCES}
     try:
         prove(harmonised, quarantine=others[0], exclusions=others[1], accounting=others[2], rows=rows)
     except TableError as error:

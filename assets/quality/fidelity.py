@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import dagster as dg
-import pyarrow.parquet as pq
 
 from assets.gates import schema_gate, verdict
 from assets.harmonised.victims import victims
@@ -12,7 +11,7 @@ from assets.synthetic.records import REMEDY, records
 from ctdc_pipeline import quality
 from ctdc_pipeline.codebook import codebook
 from ctdc_pipeline.evaluation import evaluate
-from ctdc_pipeline.files import write_parquet
+from ctdc_pipeline.files import read_parquet, write_parquet
 from resources.settings import DataHome, Engine
 
 SUBJECTS = {
@@ -40,8 +39,8 @@ def evaluation(home: DataHome, engine: Engine) -> Iterator[Materialized]:
     """Compare the synthetic with the sensitive records, combination by combination."""
     with guarded():
         zones, names = home.zones(), list(codebook().names)
-        sensitive = pq.read_table(zones.table("harmonised", "victims"), columns=names)
-        synthetic = pq.read_table(zones.table("synthetic", "records"), columns=names)
+        sensitive = read_parquet(zones.table("harmonised", "victims"), columns=names)
+        synthetic = read_parquet(zones.table("synthetic", "records"), columns=names)
         limits = engine.limits(spill=zones.tmp)
         tables = quality.evaluation_tables(evaluate(sensitive, synthetic, k=engine.k, length=engine.reporting_length, **limits))
         plots = quality.evaluation_plots(tables)
@@ -64,6 +63,6 @@ evaluation_gates = [
 )
 @guarded()
 def nothing_leaked(home: DataHome) -> dg.AssetCheckResult:
-    table = pq.read_table(home.zones().table("quality", "leakage_by_length"))
+    table = read_parquet(home.zones().table("quality", "leakage_by_length"))
     rare = sum(table["rare_records"].to_pylist())
     return verdict(not rare, REMEDY, rare_records=rare)
