@@ -8,9 +8,10 @@ from typing import Any
 
 import dagster as dg
 
+from ctdc_pipeline import encryption
 from ctdc_pipeline.codebook import codebook
 from ctdc_pipeline.errors import CtdcError, type_and_place
-from ctdc_pipeline.files import parquet_rows, parquet_schema, sha256
+from ctdc_pipeline.files import parquet_rows, parquet_schema, parquet_sha256
 
 OWNERS = ["team:ctdc-data"]
 KINDS = {"python", "parquet"}
@@ -37,13 +38,14 @@ def guarded() -> Generator[None]:
 
 def table_result(path: Path, **figures: dg.MetadataValue | float | str) -> Materialized:
     """The materialisation of the Parquet table at ``path``, named like its asset: rows, hash, columns, and ``figures``."""
-    digest = sha256(path)
+    digest = parquet_sha256(path)
     return dg.MaterializeResult(
         asset_key=[path.parent.name, path.stem],
         metadata={
             "dagster/row_count": parquet_rows(path),
             "dagster/column_schema": column_schema(path),
             "sha256": digest,
+            "encryption": encryption.notice(),
             **figures,
         },
         data_version=dg.DataVersion(digest),

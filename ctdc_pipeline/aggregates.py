@@ -8,12 +8,12 @@ from __future__ import annotations
 from math import comb
 from pathlib import Path
 
-import duckdb
 import pandera.pandas as pandera
 import pyarrow as pa
 
 from ctdc_pipeline.codebook import codebook
 from ctdc_pipeline.errors import ParameterError, TableError
+from ctdc_pipeline.files import queries
 
 
 def count_file(counts: Path, length: int) -> Path:
@@ -38,20 +38,19 @@ def reportable_aggregates(counts: Path, *, k: int, length: int) -> pa.Table:
     places = [f"{part}_{place}" for place in range(1, length + 1) for part in ("variable", "value")]
     parts = " UNION ALL BY NAME ".join(
         f"SELECT {size}::BIGINT AS length, * EXCLUDE (count), (count - count % {k})::BIGINT AS count"
-        f" FROM read_parquet('{_quoted(count_file(counts, size))}') WHERE count >= {k}"
+        f" FROM length_{size} WHERE count >= {k}"
         for size in range(length, 0, -1)
     )
-    with duckdb.connect() as connection:
+    with queries(**_files(counts, length)) as connection:
         query = f"SELECT length, {', '.join(places)}, count FROM ({parts}) ORDER BY ALL"
         return connection.sql(query).to_arrow_table()
 
 
 def single_counts(counts: Path) -> pa.Table:
     """Exact count of every attribute: ``variable``, ``value`` (string) and ``count`` (int64), sorted. Raises TableError."""
-    with duckdb.connect() as connection:
+    with queries(**_files(counts, 1)) as connection:
         return connection.sql(
-            "SELECT variable_1 AS variable, value_1 AS value, count::BIGINT AS count"
-            f" FROM read_parquet('{_quoted(count_file(counts, 1))}') ORDER BY ALL"
+            "SELECT variable_1 AS variable, value_1 AS value, count::BIGINT AS count FROM length_1 ORDER BY ALL"
         ).to_arrow_table()
 
 
@@ -63,11 +62,10 @@ def rarity_by_length(counts: Path, *, k: int, length: int) -> pa.Table:
     _require(k=k, length=length)
     parts = " UNION ALL ".join(
         f"SELECT {size}::BIGINT AS length, count(*) AS distinct, count(*) FILTER (count >= {k}) AS reportable,"
-        f" count(*) FILTER (count < {k}) AS rare, count(*) FILTER (count = 1) AS unique"
-        f" FROM read_parquet('{_quoted(count_file(counts, size))}')"
+        f" count(*) FILTER (count < {k}) AS rare, count(*) FILTER (count = 1) AS unique FROM length_{size}"
         for size in range(1, length + 1)
     )
-    with duckdb.connect() as connection:
+    with queries(**_files(counts, length)) as connection:
         return connection.sql(f"{parts} ORDER BY length").to_arrow_table()
 
 
@@ -78,14 +76,11 @@ def miscounted_lengths(counts: Path, records: Path, *, length: int) -> tuple[int
     ``records`` is the Parquet file that was counted. Raises TableError.
     """
     filled = " + ".join(f'("{name}" IS NOT NULL)::INT' for name in codebook().names)
-    with duckdb.connect() as connection:
-        sizes = connection.sql(
-            f"SELECT {filled} AS size, count(*) FROM read_parquet('{_quoted(records)}') GROUP BY size"
-        ).fetchall()
+    with queries(records=records, **_files(counts, length)) as connection:
+        sizes = connection.sql(f"SELECT {filled} AS size, count(*) FROM records GROUP BY size").fetchall()
         wrong: list[int] = []
         for combined in range(1, length + 1):
-            file = _quoted(count_file(counts, combined))
-            counted = connection.sql(f"SELECT coalesce(sum(count), 0)::BIGINT FROM read_parquet('{file}')").fetchall()[0][0]
+            counted = connection.sql(f"SELECT coalesce(sum(count), 0)::BIGINT FROM length_{combined}").fetchall()[0][0]
             if counted != sum(comb(size, combined) * rows for size, rows in sizes):
                 wrong.append(combined)
     return tuple(wrong)
@@ -136,8 +131,9 @@ def _count(*checks: pandera.Check, least: int) -> pandera.Column:
     return pandera.Column("int64", [pandera.Check.ge(least), *checks])
 
 
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")
+def _files(counts: Path, length: int) -> dict[str, Path]:
+    """The count files up to ``length``, by the names they have in queries. Raises TableError."""
+    return {f"length_{size}": count_file(counts, size) for size in range(1, length + 1)}
 
 
 def _require(*, k: int, length: int) -> None:

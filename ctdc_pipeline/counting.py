@@ -14,6 +14,8 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from math import comb
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +26,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ctdc_pipeline import encryption
 from ctdc_pipeline.attributes import Progress, Records, encode
 from ctdc_pipeline.errors import ParameterError, ResourceError
 from ctdc_pipeline.files import staged
@@ -93,9 +96,10 @@ def count_combinations(
     ``table``: text columns, null for missing. Columns written: ``variable_1``, ``value_1`` ... ``variable_<L>``,
     ``value_<L>`` (text) and ``count`` (int64), at least ``minimum``; rows in the order of attributes: by the table's columns,
     then by value. The bytes do not depend on ``threads`` (default: all processors). ``memory_limit`` (such as ``1GB``) bounds
-    DuckDB, which spills below ``temp_dir`` (default: ``folder``); the records and the pieces in work come on top. ``k`` only
-    divides the summary into common and rare. Files of an earlier count are replaced when all are written, or not at all.
-    Raises ParameterError and ResourceError.
+    DuckDB, which spills below ``temp_dir`` (default: ``folder``); the records and the pieces in work come on top. Where the
+    sensitive zone has a key, the files are encrypted and nothing is spilled: what memory does not hold is counted in several
+    passes. ``k`` only divides the summary into common and rare. Files of an earlier count are replaced
+    when all are written, or not at all. Raises ParameterError and ResourceError.
     """
     with unwritable(folder):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -103,7 +107,7 @@ def count_combinations(
         writers: dict[int, pq.ParquetWriter] = {}
         for size in range(1, length + 1):
             part = files.enter_context(staged(folder / f"length_{size}.parquet"))
-            writers[size] = files.enter_context(_writer(part, length=size))
+            writers[size] = files.enter_context(_writer(part, length=size, private=True))
         summary = _count(
             table,
             writers,
@@ -132,10 +136,13 @@ def count_to_file(
     temp_dir: Path | None = None,
     progress: Progress | None = None,
 ) -> CountSummary:
-    """As ``count_combinations``, but to one Parquet file: shorter combinations first, null in the places they lack."""
+    """As ``count_combinations``, but to one Parquet file: shorter combinations first, null in the places they lack.
+
+    The file is its caller's and never encrypted.
+    """
     with unwritable(path), ExitStack() as files:
         part = files.enter_context(staged(path))
-        writer = files.enter_context(_writer(part, length=length))
+        writer = files.enter_context(_writer(part, length=length, private=False))
         return _count(
             table,
             dict.fromkeys(range(1, length + 1), writer),
@@ -184,14 +191,19 @@ class Suffixes:
 
 @contextmanager
 def database(*, threads: int | None, memory_limit: str | None, temp_dir: Path | None) -> Generator[duckdb.DuckDBPyConnection]:
-    """A DuckDB in memory that spills to a private folder of its own below ``temp_dir``, removed at the end; None: never spills.
+    """A DuckDB in memory that spills to a private folder of its own below ``temp_dir``, removed at the end.
 
-    Its running out of memory or disk inside the block is a ResourceError, limits that make no sense are a ParameterError.
+    Without ``temp_dir`` it never spills, nor does it where the sensitive zone has a key: its spill would be in clear. Its running
+    out of memory or disk inside the block is a ResourceError, limits that make no sense are a ParameterError.
     """
     if threads is not None and threads < 1:
         raise ParameterError(f"threads is {threads}", remedy="Give at least 1 thread.")
     with ExitStack() as stack:
-        spill = stack.enter_context(TemporaryDirectory(prefix=".spill-", dir=temp_dir)) if temp_dir else ""
+        spill = (
+            stack.enter_context(TemporaryDirectory(prefix=".spill-", dir=temp_dir))
+            if temp_dir and not encryption.enabled()
+            else ""
+        )
         connection = stack.enter_context(duckdb.connect())
         connection.execute("SET temp_directory = ?", [spill]).fetchall()
         connection.execute("SET preserve_insertion_order = false").fetchall()
@@ -355,16 +367,46 @@ def _count(
         for length, writer in writers.items():
             report = phase(progress, f"counting combinations of length {length}")
             layout = Layout(len(records.value), length)
-            load_counts(connection, "counts", suffixes, layout, threads=threads, progress=report)
-            ordered = connection.sql(f"SELECT * FROM counts ORDER BY {', '.join(layout.names)}")
+            keys = partial(_keys, connection, layout=layout, minimum=minimum, threads=threads, progress=report)
             found = [0, 0, 0]
-            for batch in _row_groups(_added_up(ordered.to_arrow_reader(ROW_GROUP), minimum=minimum)):
+            for batch in _row_groups(_in_passes(keys, suffixes) if encryption.enabled() else keys(suffixes)):
                 counts = batch["n"].to_numpy()
                 found = [sum_ + int(some.sum()) for sum_, some in zip(found, (counts > 0, counts >= k, counts == 1), strict=True)]
                 writer.write_table(_readable(batch, records, layout, places=len(writer.schema) // 2), row_group_size=ROW_GROUP)
             summary.distinct[length], summary.common[length], summary.unique[length] = found
             summary.rare[length] = found[0] - found[1]
     return summary
+
+
+def _keys(
+    connection: duckdb.DuckDBPyConnection,
+    suffixes: Suffixes,
+    *,
+    layout: Layout,
+    minimum: int,
+    threads: int | None,
+    progress: Callable[[float], None] | None,
+) -> Iterator[pa.RecordBatch]:
+    """The keys of all combinations that begin with one of ``suffixes``, in order, each with its count if that is enough."""
+    load_counts(connection, "counts", suffixes, layout, threads=threads, progress=progress)
+    ordered = connection.sql(f"SELECT * FROM counts ORDER BY {', '.join(layout.names)}")
+    yield from _added_up(ordered.to_arrow_reader(ROW_GROUP), minimum=minimum)
+
+
+def _in_passes(keys: Callable[[Suffixes], Iterator[pa.RecordBatch]], suffixes: Suffixes) -> Iterator[pa.RecordBatch]:
+    """All ``keys``, those of as many first attributes at a time as memory holds. Raises MemoryError if it does not hold one's.
+
+    Keys are in the order of their first attributes, so that passes simply follow each other.
+    """
+    try:
+        found = list(keys(suffixes))
+    except (duckdb.OutOfMemoryException, MemoryError):
+        if len(set(suffixes.first)) < 2:
+            raise
+        middle = max(int(np.median(suffixes.first)), int(suffixes.first.min()) + 1)
+        low = suffixes.first < middle
+        found = chain.from_iterable(_in_passes(keys, suffixes.at(half)) for half in (low, ~low))
+    yield from found
 
 
 def _added_up(reader: pa.RecordBatchReader, *, minimum: int) -> Iterator[pa.RecordBatch]:
@@ -406,10 +448,11 @@ def _row_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
         yield pa.Table.from_batches(held)
 
 
-def _writer(path: Path, *, length: int) -> pq.ParquetWriter:
+def _writer(path: Path, *, length: int, private: bool) -> pq.ParquetWriter:
     places = [f"{part}_{place}" for place in range(1, length + 1) for part in ("variable", "value")]
     schema = pa.schema([*((name, TEXT) for name in places), ("count", pa.int64())])
-    return pq.ParquetWriter(path, schema, compression="zstd", store_schema=False)
+    encrypted = encryption.table_encryption() if private else None
+    return pq.ParquetWriter(path, schema, compression="zstd", store_schema=False, encryption_properties=encrypted)
 
 
 def _readable(batch: pa.Table, records: Records, layout: Layout, *, places: int) -> pa.Table:

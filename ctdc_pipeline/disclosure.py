@@ -6,7 +6,8 @@ with a reader of its own, so that one mistake cannot hide in both. What is done 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ctdc_pipeline.errors import PrivacyError
+from ctdc_pipeline.files import queries
 
 Ranks = npt.NDArray[np.int32]
 
@@ -60,9 +62,9 @@ def prove(sensitive: Path, synthetic: Path, aggregates: Path, *, variables: Sequ
     supports = record_supports(sensitive, synthetic, variables=variables)
     attributes, inexact = inexact_counts(sensitive, synthetic, variables=variables, k=k)
     combinations, wrong = wrong_aggregates(sensitive, aggregates, variables=variables, k=k)
-    with duckdb.connect() as connection:
+    with _views(records=synthetic) as connection:
         empty = " AND ".join(f'"{name}" IS NULL' for name in variables)
-        counts = connection.sql(f"SELECT count(*), count(*) FILTER ({empty}) FROM {_reader(synthetic)}").fetchall()
+        counts = connection.sql(f"SELECT count(*), count(*) FILTER ({empty}) FROM records").fetchall()
     return Proof(
         k=k,
         synthetic_records=counts[0][0],
@@ -88,10 +90,8 @@ def record_supports(sensitive: Path, synthetic: Path, *, variables: Sequence[str
 
 def inexact_counts(sensitive: Path, synthetic: Path, *, variables: Sequence[str], k: int) -> tuple[int, int]:
     """How many attributes either file has, and of how many the count is not the sensitive one rounded down to multiples of k."""
-    with duckdb.connect() as connection:
-        for name, path in (("actual", sensitive), ("published", synthetic)):
-            connection.execute(f"CREATE VIEW {name} AS SELECT {_names(variables)} FROM {_reader(path)}")
-        return connection.sql(_INEXACT.format(k=k)).fetchall()[0]
+    with _views(actual=sensitive, published=synthetic) as connection:
+        return connection.sql(_INEXACT.format(k=k, names=_names(variables))).fetchall()[0]
 
 
 def wrong_aggregates(sensitive: Path, aggregates: Path, *, variables: Sequence[str], k: int) -> tuple[int, int]:
@@ -104,28 +104,35 @@ def wrong_aggregates(sensitive: Path, aggregates: Path, *, variables: Sequence[s
 
 
 def _table(path: Path, columns: Sequence[str] = (), *, distinct: bool = False) -> pa.Table:
-    with duckdb.connect() as connection:
+    with _views(records=path) as connection:
         what = f"{'DISTINCT ' if distinct else ''}{_names(columns) or '*'}"
-        return connection.sql(f"SELECT {what} FROM {_reader(path)}").to_arrow_table()
+        return connection.sql(f"SELECT {what} FROM records").to_arrow_table()
 
 
 def _names(columns: Sequence[str]) -> str:
     return ", ".join(f'"{name}"' for name in columns)
 
 
-def _reader(path: Path) -> str:
-    file = str(path).replace("'", "''")
-    if path.suffix == ".parquet":
-        return f"read_parquet('{file}')"
-    # Every cell as text: types must not be guessed from what is being checked.
-    return f"read_csv('{file}', header = true, all_varchar = true, delim = ',', quote = '\"', nullstr = '', strict_mode = true)"
+@contextmanager
+def _views(**files: Path) -> Generator[duckdb.DuckDBPyConnection]:
+    """A DuckDB that knows Parquet and CSV files by name."""
+    with queries(**{name: path for name, path in files.items() if path.suffix == ".parquet"}) as connection:
+        for name, path in files.items():
+            if path.suffix != ".parquet":
+                # Every cell as text: types must not be guessed from what is being checked.
+                options = "header = true, all_varchar = true, delim = ',', quote = '\"', nullstr = '', strict_mode = true"
+                file = str(path).replace("'", "''")
+                connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_csv('{file}', {options})").fetchall()
+        yield connection
 
 
 # Attributes in either table, and how many of them are published with a count other than the sensitive one rounded down.
 _INEXACT = """
     WITH cells AS (
-        SELECT variable, value, 1 AS before, 0 AS after FROM (UNPIVOT actual ON * INTO NAME variable VALUE value)
-        UNION ALL SELECT variable, value, 0, 1 FROM (UNPIVOT published ON * INTO NAME variable VALUE value)
+        SELECT variable, value, 1 AS before, 0 AS after
+        FROM (UNPIVOT (SELECT {names} FROM actual) ON * INTO NAME variable VALUE value)
+        UNION ALL SELECT variable, value, 0, 1
+        FROM (UNPIVOT (SELECT {names} FROM published) ON * INTO NAME variable VALUE value)
     ), counts AS (SELECT sum(before) AS before, sum(after) AS after FROM cells GROUP BY variable, value)
     SELECT count(*), count(*) FILTER (after != before - before % {k}) FROM counts
 """

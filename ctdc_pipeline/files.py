@@ -1,4 +1,4 @@
-"""Files written whole or not at all, private where they hold case records, and their hashes."""
+"""Files written whole or not at all, private and encrypted where they hold case records, and their hashes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
+
+from ctdc_pipeline import encryption
 
 PRIVATE_FILE = 0o600
 PUBLIC_FILE = 0o644
@@ -50,32 +54,66 @@ def sha256(path: Path) -> str:
 
 
 def write_parquet(table: pa.Table, path: Path, *, private: bool = True) -> None:
-    """Write ``table`` to ``path`` in one step; the same table gives the same bytes. Raises OSError."""
+    """Write ``table`` to ``path`` in one step. Raises OSError and ParameterError.
+
+    The same table gives the same bytes, unless it is encrypted, as a ``private`` one is when there is a key.
+    """
     with staged(path, private=private) as part:
-        pq.write_table(table, part, compression="zstd")
+        encrypted = encryption.table_encryption() if private else None
+        pq.write_table(table, part, compression="zstd", encryption_properties=encrypted)
+
+
+def open_parquet(path: Path) -> ds.Dataset:
+    """The table at ``path``, of which is read what is asked for. Raises OSError, pyarrow.ArrowInvalid, and as keys do."""
+    with encryption.opening(path.name, encrypted=encryption.begins(path).startswith(encryption.TABLE)):
+        return ds.dataset(path, format=encryption.table_decryption())
 
 
 def read_parquet(path: Path, *, columns: Sequence[str] | None = None) -> pa.Table:
-    """The table at ``path``, or only its ``columns``. Raises OSError and pyarrow.ArrowInvalid."""
-    return pq.read_table(path, columns=columns)
+    """The table at ``path``, or only its ``columns``. Raises as ``open_parquet``."""
+    return open_parquet(path).to_table(columns=None if columns is None else list(columns))
 
 
 def parquet_rows(path: Path) -> int:
-    """How many rows the table at ``path`` has. Raises OSError and pyarrow.ArrowInvalid."""
-    return pq.read_metadata(path).num_rows
+    """How many rows the table at ``path`` has. Raises as ``open_parquet``."""
+    return open_parquet(path).count_rows()
 
 
 def parquet_schema(path: Path) -> pa.Schema:
-    """The columns of the table at ``path``. Raises OSError and pyarrow.ArrowInvalid."""
-    return pq.read_schema(path)
+    """The columns of the table at ``path``. Raises as ``open_parquet``."""
+    return open_parquet(path).schema
+
+
+def parquet_sha256(path: Path) -> str:
+    """SHA-256 of the table at ``path`` as ``write_parquet`` writes it in clear: encrypted, its bytes differ every time."""
+    if not encryption.begins(path).startswith(encryption.TABLE):
+        return sha256(path)
+    clear = pa.BufferOutputStream()
+    pq.write_table(read_parquet(path), clear, compression="zstd")
+    return hashlib.sha256(clear.getvalue()).hexdigest()
+
+
+@contextmanager
+def queries(**tables: Path) -> Generator[duckdb.DuckDBPyConnection]:
+    """A DuckDB in memory that knows Parquet ``tables`` by name and never spills, for that would be in clear.
+
+    Raises as ``open_parquet``.
+    """
+    with duckdb.connect(config={"temp_directory": ""}) as connection:
+        for name, path in tables.items():
+            connection.register(name, open_parquet(path))
+        yield connection
 
 
 def write_bytes(content: bytes, path: Path) -> None:
-    """Write a private file that is no table, such as a delivered one, in one step. Raises OSError."""
+    """Write a private file that is no table, such as a delivered one, in one step; encrypted when there is a key.
+
+    Raises OSError and ParameterError.
+    """
     with staged(path) as part:
-        part.write_bytes(content)
+        part.write_bytes(encryption.encrypt(content))
 
 
 def read_bytes(path: Path) -> bytes:
-    """What ``write_bytes`` wrote. Raises OSError."""
-    return path.read_bytes()
+    """What ``write_bytes`` wrote. Raises OSError, and as keys do."""
+    return encryption.decrypt(path.read_bytes(), name=path.name)

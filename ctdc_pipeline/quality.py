@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import altair as alt
-import duckdb
 import pandera.pandas as pandera
 import pyarrow as pa
 
 from ctdc_pipeline.codebook import codebook
 from ctdc_pipeline.evaluation import Evaluation
+from ctdc_pipeline.files import queries
 
 WHOLE, SHARE = pa.int64(), pa.float64()
 LEAKAGE = pa.schema([(name, WHOLE) for name in ("length", "records", "rows", "rare_records", "rare_rows")])
@@ -38,10 +38,10 @@ LABEL = 300
 
 def partner_coverage(victims: Path, *, k: int) -> pa.Table:
     """Victims by ``partner`` and ``year``, rounded down to multiples of ``k`` (``victims``, int64); none below ``k``."""
-    with duckdb.connect() as connection:
+    with queries(records=victims) as connection:
         return connection.sql(
             f"SELECT partner, yearOfRegistration AS year, (count(*) // {k} * {k})::BIGINT AS victims"
-            f" FROM read_parquet('{_quoted(victims)}') GROUP BY ALL HAVING victims > 0 ORDER BY ALL"
+            " FROM records GROUP BY ALL HAVING victims > 0 ORDER BY ALL"
         ).to_arrow_table()
 
 
@@ -50,10 +50,10 @@ def missingness(victims: Path) -> pa.Table:
     names = codebook().names
     columns = ", ".join(f'"{name}"' for name in names)
     shares = ", ".join(f'round(100 * avg(("{name}" IS NULL)::INT))::BIGINT AS "{name}"' for name in names)
-    with duckdb.connect() as connection:
+    with queries(records=victims) as connection:
         return connection.sql(
             "SELECT variable, partner, missing FROM"
-            f" (UNPIVOT (SELECT partner, {shares} FROM read_parquet('{_quoted(victims)}') GROUP BY partner)"
+            f" (UNPIVOT (SELECT partner, {shares} FROM records GROUP BY partner)"
             f" ON {columns} INTO NAME variable VALUE missing)"
             f" ORDER BY list_position({list(names)}, variable), partner"
         ).to_arrow_table()
@@ -65,10 +65,10 @@ def suppression(victims: Path, synthetic: Path) -> pa.Table:
     counts = ", ".join(f'count("{name}") AS "{name}"' for name in names)
     columns = ", ".join(f'"{name}"' for name in names)
     parts = " JOIN ".join(
-        f"(UNPIVOT (SELECT {counts} FROM read_parquet('{_quoted(path)}')) ON {columns} INTO NAME variable VALUE {label})"
-        for label, path in (("sensitive", victims), ("synthetic", synthetic))
+        f"(UNPIVOT (SELECT {counts} FROM {label}_records) ON {columns} INTO NAME variable VALUE {label})"
+        for label in ("sensitive", "synthetic")
     )
-    with duckdb.connect() as connection:
+    with queries(sensitive_records=victims, synthetic_records=synthetic) as connection:
         return connection.sql(
             "SELECT variable, sensitive, synthetic, round(100 * (1 - synthetic / nullif(sensitive, 0)), 1) AS lost"
             f" FROM {parts} USING (variable) ORDER BY list_position({list(names)}, variable)"
@@ -189,7 +189,3 @@ def _schema(columns: dict[str, pandera.Column]) -> pandera.DataFrameSchema:
 
 def _variable() -> pandera.Column:
     return pandera.Column(str, pandera.Check.isin(codebook().names, name="variable of the codebook"))
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")

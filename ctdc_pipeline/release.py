@@ -22,7 +22,7 @@ import pyarrow as pa
 from ctdc_pipeline import disclosure
 from ctdc_pipeline.codebook import codebook
 from ctdc_pipeline.errors import ParameterError, ReleaseError, ResourceError, TableError
-from ctdc_pipeline.files import PUBLIC_FILE, read_parquet, sha256, sync
+from ctdc_pipeline.files import PUBLIC_FILE, queries, read_parquet, sha256, sync
 from ctdc_pipeline.partners.registry import SOURCES
 from ctdc_pipeline.schemas import release_schema
 from ctdc_pipeline.tables import write_table
@@ -124,12 +124,12 @@ def _write_dictionary(staging: Path) -> None:
 
 def _prove(zones: Zones, staging: Path, *, k: int) -> disclosure.Proof:
     """Prove the staged CSV, and that the other two files hold the same records."""
-    with duckdb.connect() as connection:
+    with queries(parquet=staging / f"{RECORDS}.parquet") as connection:
         text = "all_varchar = true, header = true, nullstr = ''"
         copies = [
             f"SELECT * FROM read_csv('{_sql(staging / f'{RECORDS}.csv')}', {text}, delim = ',')",
             f"SELECT * FROM read_csv('{_sql(staging / f'{RECORDS}.tsv')}', {text}, delim = '\t')",
-            f"SELECT * FROM read_parquet('{_sql(staging / f'{RECORDS}.parquet')}')",
+            "SELECT * FROM parquet",
         ]
         csv, tsv, parquet = (connection.sql(copy).to_arrow_table() for copy in copies)
     if not csv.equals(tsv) or not csv.equals(parquet.cast(csv.schema)) or csv.column_names != list(codebook().names):

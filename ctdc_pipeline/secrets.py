@@ -9,7 +9,7 @@ import os
 import secrets
 
 from ctdc_pipeline.errors import ParameterError
-from ctdc_pipeline.files import staged
+from ctdc_pipeline.files import read_bytes, write_bytes
 from ctdc_pipeline.zones import Zones
 
 KEY = "CTDC_PSEUDONYM_KEY"
@@ -41,13 +41,12 @@ def generate(zones: Zones) -> None:
     for name, value in ((KEY, secrets.token_hex(KEY_BYTES)), (SEED, str(secrets.randbits(63)))):
         path = zones.sensitive / "secrets" / name
         if not path.exists():
-            with staged(path) as part:
-                part.write_text(value, encoding="ascii")
+            write_bytes(value.encode("ascii"), path)
 
 
 def _read(zones: Zones, name: str) -> str:
     kept = zones.sensitive / "secrets" / name
-    value = os.environ.get(name) or (kept.read_text(encoding="ascii") if kept.is_file() else "")
+    value = os.environ.get(name) or (read_bytes(kept).decode("ascii") if kept.is_file() else "")
     if not value.strip():
         raise ParameterError(
             f"{name} is not set", remedy=f"Set {name} in the environment; `make demo` generates one for demonstrations only."

@@ -21,7 +21,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from ctdc_pipeline.errors import ResourceError, TableError
-from ctdc_pipeline.files import staged
+from ctdc_pipeline.files import read_parquet, staged
 
 pc: Any = pyarrow.compute  # made when imported, so type checkers cannot see its functions
 
@@ -66,13 +66,13 @@ def read_table(
 
 
 def write_table(table: pa.Table, path: Path, *, private: bool = True) -> None:
-    """Write ``table`` as its suffix says, whole or not at all; missing is an empty cell.
+    """Write ``table`` as its suffix says, whole or not at all and never encrypted; missing is an empty cell.
 
     Raises TableError for another suffix than .csv, .tsv or .parquet, ResourceError when the disk refuses.
     """
     suffix = path.suffix.lower()
     require_writable(path)
-    plain = pa.table([column.cast(pa.string()) for column in table.columns], names=table.column_names)
+    plain = as_text(table)
     with unwritable(path), staged(path, private=private) as part:
         if suffix == ".parquet":
             pq.write_table(plain, part, compression="zstd")
@@ -86,6 +86,11 @@ def write_table(table: pa.Table, path: Path, *, private: bool = True) -> None:
             for batch in plain.to_batches(max_chunksize=65_536):
                 # A row of one empty cell would be a blank line, which readers skip: the csv module writes "" there.
                 writer.writerows(zip(*(column.to_pylist() for column in batch.columns), strict=True))
+
+
+def as_text(table: pa.Table) -> pa.Table:
+    """The same cells, not dictionary-encoded."""
+    return pa.table([column.cast(pa.string()) for column in table.columns], names=table.column_names)
 
 
 def require_writable(path: Path) -> None:
@@ -172,7 +177,7 @@ def _fault(path: Path, *, delimiter: str, width: int) -> str:
 
 def _read_parquet(path: Path) -> pa.Table:
     try:
-        table = pq.read_table(path)
+        table = read_parquet(path)
     except (pa.ArrowException, OSError):
         raise TableError(f"{path.name}: not a Parquet file", remedy="Check the file.") from None
     _refuse_repeats(path, table.column_names)
