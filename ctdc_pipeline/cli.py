@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from ctdc_pipeline.attributes import Progress
     from ctdc_pipeline.evaluation import Evaluation
+    from ctdc_pipeline.zones import Zones
 
 INTERRUPTED = 130
 UNITS = {
@@ -249,6 +250,70 @@ def evaluate(
         click.echo(json.dumps(found.to_dict(), indent=1))
     else:
         _print(found)
+
+
+@cli.command()
+def status() -> None:
+    """Say where the data is and whether it is encrypted at rest."""
+    from ctdc_pipeline.custody import unsealed
+    from ctdc_pipeline.encryption import notice
+
+    zones = _zones(warn=False)
+    click.echo(f"home: {zones.root}")
+    click.echo(f"sensitive zone: {notice()}; {unsealed(zones):,} of {len(zones.private_files()):,} files are in clear")
+
+
+@cli.command()
+def reseal() -> None:
+    """Write every file of the sensitive zone anew under the first key of CTDC_SENSITIVE_KEY, also those in clear.
+
+    To change the key: set it to NEW,OLD; run this; set it to NEW.
+    """
+    from ctdc_pipeline.custody import reseal as run
+
+    _tell(f"{run(_zones()):,} files are encrypted with the first key")
+
+
+@cli.command()
+@click.argument("file", type=PATH)
+@click.option("--history", is_flag=True, help="Also Dagster's runs and events. Stop the webserver and the daemon before.")
+def backup(file: Path, history: bool) -> None:
+    """Write the deliveries, the decisions on them, the secrets and the releases of the home to FILE, a tar file.
+
+    Tables are not in it: they are made from the deliveries. Neither are keys and seeds that the environment holds: keep them
+    elsewhere. A home that is encrypted gives a backup that is.
+
+    \b
+    Example:
+      ctdc backup /backups/2026-11-21.tar
+    """
+    from ctdc_pipeline.custody import backup as run
+
+    _tell(f"{run(_zones(), file, history=history):,} files in {file}")
+
+
+@cli.command()
+@click.argument("file", type=PATH)
+def restore(file: Path) -> None:
+    """Put the backup FILE into CTDC_HOME, which must hold nothing: whole, or not at all. Then run a full refresh."""
+    from ctdc_pipeline.custody import restore as run
+    from ctdc_pipeline.zones import Zones
+
+    zones = Zones.from_environment()
+    _tell(f"{run(zones, file):,} files in {zones.root}")
+
+
+def _zones(*, warn: bool = True) -> Zones:
+    """The home, with a warning if it is not encrypted."""
+    from ctdc_pipeline.encryption import enabled, notice
+    from ctdc_pipeline.tables import unwritable
+    from ctdc_pipeline.zones import Zones
+
+    if warn and not enabled():
+        click.echo(f"ctdc: the sensitive zone is {notice()}", err=True)
+    zones = Zones.from_environment()
+    with unwritable(zones.root):
+        return zones.prepare()
 
 
 def _require_k(k: int | None) -> None:

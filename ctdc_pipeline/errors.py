@@ -30,16 +30,18 @@ class DeliveryError(CtdcError):
         *,
         remedy: str,
         partner: str,
+        refresh: str | None = None,
         file: str | None = None,
         row: int | None = None,
         column: str | None = None,
     ) -> None:
         place = [partner]
+        place += [f"refresh {refresh}"] if refresh else []
         place += [f"file {file}"] if file else []
         place += [f"row {row}"] if row is not None else []
         place += [f"column {column}"] if column else []
         super().__init__(f"{', '.join(place)}: {message}", remedy=remedy)
-        self.partner, self.file, self.row, self.column = partner, file, row, column
+        self.partner, self.refresh, self.file, self.row, self.column = partner, refresh, file, row, column
 
 
 class TableError(CtdcError):
@@ -56,6 +58,10 @@ class PrivacyError(CtdcError):
 
 class ReleaseError(CtdcError):
     """A release cannot be written, or exists already."""
+
+
+class BackupError(CtdcError):
+    """A backup is not what it should be, or restoring it would replace data."""
 
 
 class ResourceError(CtdcError):

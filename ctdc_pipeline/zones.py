@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
+import logging
 import os
+import shutil
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 PRIVATE_FOLDER = 0o700
+LOCK = ".lock"
+UNFINISHED = ".*.part"
+"""What ``files.staged`` names a file until it is whole."""
 STAGES = ("ingestion", "harmonised", "counts", "synthetic", "quality")
 
 
@@ -30,6 +38,11 @@ class Zones:
         return self.sensitive / "landing"
 
     @property
+    def deliveries(self) -> Path:
+        """The store of deliveries, which nothing changes."""
+        return self.sensitive / "deliveries"
+
+    @property
     def tmp(self) -> Path:
         """Spill and scratch space: as sensitive as the data."""
         return self.sensitive / "tmp"
@@ -37,6 +50,10 @@ class Zones:
     @property
     def releases(self) -> Path:
         return self.root / "releases"
+
+    def ingested(self, source: str) -> Path:
+        """The folder of a source's tables, one folder a refresh."""
+        return self.sensitive / "ingestion" / source
 
     def table(self, stage: str, name: str) -> Path:
         """The Parquet file of one sensitive table."""
@@ -46,9 +63,35 @@ class Zones:
         """The folder of one sensitive table that is several files."""
         return self.sensitive / stage / name
 
+    @contextmanager
+    def alone(self) -> Generator[None]:
+        """Write into the sensitive zone while no other process does: wait for it, and remove what a killed one left unfinished.
+
+        The lock is the kernel's and ends with the process, however that ends. A process that has it must not ask again.
+        Needs ``prepare``. Raises OSError.
+        """
+        lock = os.open(self.sensitive / LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                logging.getLogger(__name__).warning("Another process is writing into the sensitive zone; waiting for its end.")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            for left in (*self.tmp.iterdir(), *(file for file in self.private_files() if file.match(UNFINISHED))):
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+            yield
+        finally:
+            os.close(lock)
+
+    def private_files(self) -> list[Path]:
+        """Every file of the sensitive zone that this software wrote, sorted: not what others landed, no scratch, no lock."""
+        others = {self.landing, self.tmp, self.sensitive / LOCK}
+        places = sorted(path for path in self.sensitive.iterdir() if path not in others)
+        return [file for place in places for file in sorted([place, *place.rglob("*")]) if file.is_file()]
+
     def prepare(self) -> Zones:
         """Make the folders; tighten the sensitive ones to the owner, also where they existed. Raises OSError."""
-        for folder in (self.sensitive, self.landing, self.tmp, *(self.sensitive / stage for stage in STAGES)):
+        for folder in (self.sensitive, self.landing, self.deliveries, self.tmp, *(self.sensitive / stage for stage in STAGES)):
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(PRIVATE_FOLDER)
         self.releases.mkdir(parents=True, exist_ok=True)

@@ -1,13 +1,17 @@
 """Where data lives and how the engine is set, as Dagster resources. Every field can be changed in the launchpad."""
 
+from collections.abc import Generator
+from contextlib import contextmanager, nullcontext
 from datetime import date
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import dagster as dg
 from pydantic import Field
 
 from ctdc_pipeline import secrets
+from ctdc_pipeline.local_landing import Landing
+from ctdc_pipeline.store import Store
 from ctdc_pipeline.zones import Zones
 
 
@@ -16,9 +20,23 @@ class DataHome(dg.ConfigurableResource[None]):
 
     root: str = Field(default="", description="Home folder of the data; empty means CTDC_HOME, or ./var when that is unset.")
 
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Generator[Any]:
+        """Keep the zone for one run at a time; a sensor, which is no run, only looks."""
+        with self.zones().alone() if context.run_id else nullcontext():
+            yield self
+
     def zones(self) -> Zones:
         """The zones, with their folders made and closed to others."""
         return (Zones(Path(self.root).resolve()) if self.root else Zones.from_environment()).prepare()
+
+    def store(self) -> Store:
+        """The store of deliveries."""
+        return Store(self.zones().deliveries)
+
+    def landing(self) -> Landing:
+        """Where deliveries land."""
+        return Landing(self.zones().landing)
 
     def pseudonym_key(self) -> bytes:
         """The key that pseudonymises case identifiers."""
