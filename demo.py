@@ -20,6 +20,7 @@ from rich.table import Table
 from ctdc_pipeline import secrets
 from ctdc_pipeline.definitions import build_defs
 from ctdc_pipeline.files import read_parquet
+from ctdc_pipeline.local_landing import Landing
 from ctdc_pipeline.samples.generate import generate
 from ctdc_pipeline.zones import Zones
 
@@ -43,7 +44,8 @@ class Progress(logging.Handler):
             metadata = event.step_materialization_data.materialization.metadata
             rows = metadata.get("dagster/row_count")
             told = f"{rows.value:>9,} rows" if rows else ""
-            console.print(f"  [green]done[/]  {'/'.join(event.asset_key.path):36} {now - self._last:5.1f} s {told}")
+            name = "/".join([*event.asset_key.path, *([event.partition] if event.partition else [])])
+            console.print(f"  [green]done[/]  {name:36} {now - self._last:5.1f} s {told}")
             self._last = now
         elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             check = event.asset_check_evaluation_data
@@ -63,13 +65,24 @@ def main() -> int:
     os.environ["DAGSTER_HOME"] = str(home)
 
     size = int(os.environ.get("CTDC_DEMO_SIZE") or 20_000)
-    console.print(f"[bold]Sample exports[/] of {size:,} invented victims, in {zones.landing}")
-    shutil.rmtree(zones.landing)
-    generate(zones.landing, victims=size, seed=1)
+    if any(zones.deliveries.iterdir()) and not (zones.sensitive / "secrets").exists():
+        console.print(f"[red]{zones.root} holds deliveries that are not this demonstration's.[/] Set CTDC_HOME to another folder.")
+        return 1
+    console.print(f"[bold]Sample deliveries[/] of {size:,} invented victims, in {zones.landing}")
+    for folder in (zones.landing, zones.deliveries, zones.sensitive / "ingestion", zones.sensitive / "harmonised"):
+        shutil.rmtree(folder)  # a demonstration of another size would contest what the last one delivered
+    generate(zones.prepare().landing, victims=size, seed=1)
+    for path in [path for path in zones.landing.glob("*/*") if path.is_file()]:  # until samples come with a refresh
+        (path.parent / "2021").mkdir(exist_ok=True)
+        path.rename(path.parent / "2021" / path.name)
     secrets.generate(zones)
 
     with dg.DagsterInstance.get() as instance:
-        released = run("full_refresh", instance) and run("release", instance, {"ctdc/approver": "demonstration"})
+        released = (
+            receive(zones, instance)
+            and run("full_refresh", instance)
+            and run("release", instance, tags={"ctdc/approver": "demonstration"})
+        )
     if not released:
         return 1
     (materialization,) = released.asset_materializations_for_node("release__global_synthetic_dataset")
@@ -78,14 +91,27 @@ def main() -> int:
     return 0
 
 
-def run(job: str, instance: dg.DagsterInstance, tags: dict[str, str] | None = None) -> dg.ExecuteInProcessResult | None:
+def receive(zones: Zones, instance: dg.DagsterInstance) -> bool:
+    """Take in what landed, as the sensor would ask for it; whether all of it was."""
+    console.print("\n[bold]Jobs ingest_<source>[/]")
+    for landed in Landing(zones.landing).landed():
+        instance.add_dynamic_partitions(f"{landed.source}_refreshes", [landed.refresh])
+        if not run(f"ingest_{landed.source}", instance, partition=landed.refresh):
+            return False
+    return True
+
+
+def run(
+    job: str, instance: dg.DagsterInstance, *, partition: str | None = None, tags: dict[str, str] | None = None
+) -> dg.ExecuteInProcessResult | None:
     """Run one job in this process; its result if it succeeded."""
-    console.print(f"\n[bold]Job {job}[/]")
+    if partition is None:
+        console.print(f"\n[bold]Job {job}[/]")
     progress = dg.Definitions(loggers={"progress": dg.LoggerDefinition(lambda _: progress_logger())})
     definitions = dg.Definitions.merge(build_defs(), progress)
     config: dict[str, Any] = {"loggers": {"progress": {}}}
     result = definitions.resolve_job_def(job).execute_in_process(
-        instance=instance, run_config=config, tags=tags, raise_on_error=False
+        instance=instance, run_config=config, partition_key=partition, tags=tags, raise_on_error=False
     )
     return result if result.success else None
 

@@ -1,7 +1,7 @@
 """What assets and checks tell Dagster: figures about a table, and failures without a value of a case. No assets here."""
 
 from base64 import b64encode
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,11 +36,11 @@ def guarded() -> Generator[None]:
         raise dg.Failure(text, allow_retries=False) from None
 
 
-def table_result(path: Path, **figures: dg.MetadataValue | float | str) -> Materialized:
-    """The materialisation of the Parquet table at ``path``, named like its asset: rows, hash, columns, and ``figures``."""
+def table_result(path: Path, *, key: Sequence[str] = (), **figures: dg.MetadataValue | float | str) -> Materialized:
+    """The materialisation of the Parquet table at ``path``, named like its asset ``key``: rows, hash, columns, and ``figures``."""
     digest = parquet_sha256(path)
     return dg.MaterializeResult(
-        asset_key=[path.parent.name, path.stem],
+        asset_key=list(key) or [path.parent.name, path.stem],
         metadata={
             "dagster/row_count": parquet_rows(path),
             "dagster/column_schema": column_schema(path),

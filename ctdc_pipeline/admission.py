@@ -17,6 +17,7 @@ from ctdc_pipeline.errors import DeliveryError
 from ctdc_pipeline.partners.layout import Field, Layout, Source
 
 EXCLUSIONS = {
+    "superseded": "a later delivery replaces the row: a snapshot all of its partner's rows, an increment those of its cases",
     "opted-out": "the person asked to be left out",
     "organisation-without-consent": "the organisation did not consent to contribute",
     "individual-without-consent": "the person did not consent, or no consent is on record",
@@ -50,7 +51,7 @@ def admit(derived: Derived, *, source: Source, tables: Mapping[str, pa.Table], k
     excluded = np.full(raw.num_rows, None, object)
     warnings: list[str] = []
     if source.opt_outs:
-        warnings += _opt_out(excluded, parts, tables[f"{source.name}_opt_outs"], source, source.opt_outs)
+        _opt_out(excluded, parts, tables[f"{source.name}_opt_outs"], source, source.opt_outs)
     if source.consents:
         warnings += _consent(excluded, parts, tables[f"{source.name}_consents"], source, source.consents, raw, derived)
     for field in layout.having("status"):
@@ -66,6 +67,27 @@ def admit(derived: Derived, *, source: Source, tables: Mapping[str, pa.Table], k
     remaining = ~quarantined & pd.isna(excluded)
     _exclude(excluded, "duplicate-case", _repeats(keys, derived, remaining))
     return Admission(keys, ~quarantined & pd.isna(excluded), quarantined, excluded, tuple(warnings))
+
+
+def unmatched(source: Source, *, layout: Layout, opt_outs: pa.Table, people: Collection[tuple[str, ...]]) -> tuple[str, ...]:
+    """A warning if some of ``opt_outs``, read in ``layout``, match nobody of ``people``: the identities of all cases ever sent.
+
+    Raises DeliveryError if none does: then the list and the export do not use the same numbers.
+    """
+    entries = _entries(opt_outs, source, layout)
+    groups = {(*row[:-1], "") for row in people}
+    matched = _among(entries, people) | _among(entries, groups)
+    if len(matched) and not matched.any():
+        raise DeliveryError(
+            "the opt-out list matches no case of the export",
+            remedy="Check that both use the same numbers; publishing would include people who asked to be left out.",
+            partner=source.name,
+            refresh=opt_outs.column("_refresh")[0].as_py(),
+            file=opt_outs.column("_file")[0].as_py(),
+        )
+    missed = len({*zip(*(part[~matched] for part in entries), strict=True)})
+    total = len({*zip(*entries, strict=True)})
+    return (f"{source.name}: {missed} of {total} opt-outs match no case of the export",) if missed else ()
 
 
 def _exclude(excluded: Texts, rule: str | Texts, mask: Mask) -> None:
@@ -93,27 +115,17 @@ def _refuse_entry(mask: Mask, message: str, table: pa.Table, source: Source, fie
             message,
             remedy="Complete or remove the entry.",
             partner=source.name,
+            refresh=table.column("_refresh")[position].as_py(),
             file=table.column("_file")[position].as_py(),
             row=table.column("_row")[position].as_py(),
             column=field.name,
         )
 
 
-def _opt_out(excluded: Texts, parts: list[Texts], table: pa.Table, source: Source, layout: Layout) -> list[str]:
-    entries = _entries(table, source, layout)
+def _opt_out(excluded: Texts, parts: list[Texts], table: pa.Table, source: Source, layout: Layout) -> None:
+    named = {*zip(*_entries(table, source, layout), strict=True)}
     groups = [*parts[:-1], np.full(len(parts[-1]), "", object)]
-    named = {*zip(*entries, strict=True)}
     _exclude(excluded, "opted-out", _among(parts, named) | _among(groups, named))
-    matched = _among(entries, {*zip(*parts, strict=True), *zip(*groups, strict=True)})
-    if named and not matched.any():
-        raise DeliveryError(
-            "the opt-out list matches no case of the export",
-            remedy="Check that both use the same numbers; publishing would include people who asked to be left out.",
-            partner=source.name,
-            file=table.column("_file")[0].as_py(),
-        )
-    missed = int((~matched).sum())
-    return [f"{source.name}: {missed} of {len(matched)} opt-outs match no case of the export"] if missed else []
 
 
 def _consent(
@@ -129,13 +141,14 @@ def _consent(
     listed = {*entries[0][whole]}
     member = parts[0]
     unlisted = np.array([name != "" and name not in listed for name in member], bool)
-    files = pd.Series(raw.column("_file").to_numpy())
-    for name in sorted({*files[unlisted]}):
-        if unlisted[files == name].all():
+    numbers, files = pd.MultiIndex.from_arrays([raw.column("_refresh").to_numpy(), raw.column("_file").to_numpy()]).factorize()
+    for number, (refresh, name) in sorted(enumerate(files), key=lambda file: file[1]):
+        if unlisted[numbers == number].all():
             raise DeliveryError(
                 "the consent register has no entry for the organisation that sent this file",
                 remedy="Add the organisation to the register, with or without consent, or remove the file.",
                 partner=source.name,
+                refresh=refresh,
                 file=name,
             )
     derived.break_rule("unknown-organisation", source.cases.having("case_id")[0].name, unlisted)

@@ -6,21 +6,30 @@ from typing import Any
 import dagster as dg
 
 import assets
+from ctdc_pipeline.partners.registry import SOURCES
 from resources.io_manager import NoRows
 from resources.settings import DataHome, Engine
 
 
 def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
     """All assets, checks, jobs and resources; ``resource_overrides`` replaces resources by name, which is all a test needs."""
-    released = dg.AssetSelection.groups("release")
+    released, ingested = dg.AssetSelection.groups("release"), dg.AssetSelection.groups("ingestion")
     return dg.Definitions(
         assets=dg.load_assets_from_package_module(assets),
         asset_checks=dg.load_asset_checks_from_package_module(assets),
         jobs=[
             dg.define_asset_job(
                 "full_refresh",
-                selection=dg.AssetSelection.all() - released,
-                description="Everything from the landed exports to the quality tables, in the sensitive zone. Publishes nothing.",
+                selection=dg.AssetSelection.all() - released - ingested,
+                description="Everything from the ingested deliveries to the quality tables, in the sensitive zone. Publishes nothing.",
+            ),
+            *(
+                dg.define_asset_job(
+                    f"ingest_{name}",
+                    selection=dg.AssetSelection.assets(["ingestion", name]),
+                    description=f"Receive and read one delivery of {name}, or read it again. Backfill it for several refreshes.",
+                )
+                for name in SOURCES
             ),
             dg.define_asset_job(
                 "release",

@@ -6,7 +6,6 @@ What may be in a release is decided elsewhere (synthesis, aggregates, codebook);
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from datetime import UTC, date, datetime
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -24,6 +24,7 @@ from ctdc_pipeline.codebook import codebook
 from ctdc_pipeline.errors import ParameterError, ReleaseError, ResourceError, TableError
 from ctdc_pipeline.files import PUBLIC_FILE, queries, read_parquet, sha256, sync
 from ctdc_pipeline.partners.registry import SOURCES
+from ctdc_pipeline.refreshes import Refresh
 from ctdc_pipeline.schemas import release_schema
 from ctdc_pipeline.tables import write_table
 from ctdc_pipeline.validation import validate
@@ -65,7 +66,7 @@ def publish(zones: Zones, *, version: str, k: int, length: int, last_year: int) 
         raise ParameterError("the version is not a name", remedy="Use letters, digits, dots and hyphens, as in 2026.11.21-1.")
     if (zones.releases / version).exists():
         raise ReleaseError(f"release {version} exists already", remedy="Choose another version; a release never changes.")
-    for stage, name in (("harmonised", "victims"), ("synthetic", "records"), ("counts", "reportable_aggregates")):
+    for stage, name in (("harmonised", "victims"), ("harmonised", "deliveries"), ("synthetic", "records"), ("counts", "reportable_aggregates")):
         if not zones.table(stage, name).is_file():
             raise TableError(f"there is no table {stage}/{name} to release", remedy="Run the full refresh first.")
     try:
@@ -144,6 +145,7 @@ def _prove(zones: Zones, staging: Path, *, k: int) -> disclosure.Proof:
 def _write_manifest(zones: Zones, staging: Path, *, length: int, proof: disclosure.Proof, files: Mapping[str, str]) -> None:
     # Exact figures about the sensitive records are never published; that the guarantees hold is what the proof says.
     internal = {"smallest_support", "attributes"}
+    before = _last(zones.releases)
     manifest = {
         "version": staging.name,
         "software": {"name": "ctdc-pipeline", "version": installed_version("ctdc-pipeline")},
@@ -152,18 +154,39 @@ def _write_manifest(zones: Zones, staging: Path, *, length: int, proof: disclosu
         "rows": {RECORDS: proof.synthetic_records, AGGREGATES: proof.aggregates},
         "proof": {name: value for name, value in asdict(proof).items() if name not in internal},
         "files": dict(files),
-        "inputs": _inputs(zones),
+        "previous": before.get("version"),
+        "deliveries": _deliveries(zones, before),
     }
     (staging / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _inputs(zones: Zones) -> dict[str, str]:
-    """SHA-256 over the hashes of the files that each source delivered; file names can name organisations and stay inside."""
-    digests: dict[str, str] = {}
-    for source in SOURCES:
-        files = read_parquet(zones.table("ingestion", f"{source}_files"))["sha256"].to_pylist()
-        digests[source] = hashlib.sha256("\n".join(sorted(files)).encode("ascii")).hexdigest()
-    return digests
+def _deliveries(zones: Zones, before: Mapping[str, Any]) -> dict[str, Any]:
+    """What each source contributes: content hashes of its deliveries by refresh, and what is new since the release ``before``.
+
+    File names can name organisations and stay inside; the content hash stands for them.
+    """
+    table = read_parquet(zones.table("harmonised", "deliveries")).to_pylist()
+    said: dict[str, Any] = {}
+    for source in SOURCES.values():
+        own = sorted((Refresh.parse(row["refresh"]), row["content"]) for row in table if row["source"] == source.name)
+        latest = own[-1][0].label if own else None
+        known = before.get("deliveries", {}).get(source.name, {}).get("latest_refresh")
+        state = "missing" if latest is None else "carried forward" if latest == known else "new"
+        said[source.name] = {
+            "partner": source.partner,
+            "state": state,
+            "latest_refresh": latest,
+            "stopped": source.stopped.isoformat() if source.stopped else None,
+            "content": {refresh.label: content for refresh, content in own},
+        }
+    return said
+
+
+def _last(releases: Path) -> dict[str, Any]:
+    """The manifest of the last release, which is the one that no other names as the one before it; empty if there is none."""
+    manifests = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(releases.glob(f"*/{MANIFEST}"))]
+    followed = {manifest.get("previous") for manifest in manifests}
+    return next((manifest for manifest in reversed(manifests) if manifest["version"] not in followed), {})
 
 
 def _move(staging: Path, target: Path) -> None:

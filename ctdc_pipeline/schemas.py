@@ -6,7 +6,7 @@ import pandera.pandas as pa
 
 from ctdc_pipeline.codebook import Variable, codebook, countries
 
-ORIGIN = ("partner", "source", "source_file", "source_row", "case_key")
+ORIGIN = ("partner", "source", "refresh", "source_file", "source_row", "case_key")
 """Columns of a harmonised table before its variables: where each row comes from and the pseudonym of its case."""
 
 
@@ -24,12 +24,14 @@ def harmonised_schema(last_year: int) -> pa.DataFrameSchema:
     origin = {
         "partner": pa.Column(str),
         "source": pa.Column(str),
+        "refresh": pa.Column(str),
         "source_file": pa.Column(str),
         "source_row": pa.Column("int64", pa.Check.ge(1)),
         "case_key": pa.Column(str, pa.Check.str_matches(r"^[0-9a-f]{64}$"), unique=True),
     }
     values = {variable.name: _column(variable, last_year, nullable=variable.kind != "year") for variable in codebook().harmonised}
-    return pa.DataFrameSchema({**origin, **values}, strict=True, ordered=True, unique=["source", "source_file", "source_row"])
+    place = ["source", "refresh", "source_file", "source_row"]
+    return pa.DataFrameSchema({**origin, **values}, strict=True, ordered=True, unique=place)
 
 
 def _column(variable: Variable, last_year: int, *, nullable: bool) -> pa.Column:

@@ -11,10 +11,15 @@ import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ctdc_pipeline.files import write_parquet
 from ctdc_pipeline.harmonise import HarmoniseSummary, harmonise
+from ctdc_pipeline.intake import take_in
+from ctdc_pipeline.local_landing import Landing
 from ctdc_pipeline.partners.layout import Layout
+from ctdc_pipeline.partners.reading import IngestSummary
 from ctdc_pipeline.partners.registry import PARTNERS, SOURCES
+from ctdc_pipeline.samples.generate import generate
+from ctdc_pipeline.store import TERMS, Store
+from ctdc_pipeline.zones import Zones
 
 KEY = b"0123456789abcdef0123456789abcdef"
 TODAY = date(2021, 6, 30)
@@ -35,6 +40,7 @@ VALID: dict[str, dict[str, str]] = {
     "liberty_shared": {"NGO Code": "NP01", "Client ID": "7", "Client Type": "Survivor", "Date of Entry": "2016-03-07"},
     "liberty_shared_consents": {"NGO Code": "NP01", "Client ID": "", "Consent to CTDC": "Yes"},
 }
+REFRESH = "2021-H1"
 FILES = {
     "iom_mimosa": "mimosa_1.csv",
     "iom_legacy": "iom_legacy.xlsx",
@@ -61,10 +67,15 @@ def raw(table: str, *rows: Mapping[str, str]) -> pa.Table:
     return pa.table({**origin, **{name: pa.array([line[i] for line in lines], pa.string()) for i, name in enumerate(names)}})
 
 
-def land(landing: Path, table: str, *rows: Mapping[str, str], name: str = "") -> Path:
-    """Write ``rows`` below ``landing``/<source>/ as that partner would; returns the file."""
+def home(tmp_path: Path) -> Zones:
+    """The data home of a test."""
+    return Zones(tmp_path).prepare()
+
+
+def land(tmp_path: Path, table: str, *rows: Mapping[str, str], name: str = "", refresh: str = REFRESH) -> Path:
+    """Write ``rows`` below landing/<source>/<refresh>/ as that partner would; returns the file."""
     source = next(source for source in SOURCES.values() if table in source.layouts)
-    path, layout = landing / source.name / (name or FILES[table]), LAYOUTS[table]
+    path, layout = home(tmp_path).landing / source.name / refresh / (name or FILES[table]), LAYOUTS[table]
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = cells(table, rows)
     if layout.format == "xlsx":
@@ -80,27 +91,70 @@ def land(landing: Path, table: str, *rows: Mapping[str, str], name: str = "") ->
     return path
 
 
+def deliver(
+    tmp_path: Path, source: str, *rows: Mapping[str, str], listed: Rows = (), refresh: str = REFRESH, terms: str = ""
+) -> IngestSummary:
+    """Land ``rows`` and ``listed`` as one delivery of ``source``, with ``terms`` as its delivery.toml, and take it in."""
+    for table in SOURCES[source].layouts:
+        path = land(tmp_path, table, *(rows if table == source else listed), refresh=refresh)
+        if terms:
+            (path.parent / TERMS).write_text(terms)
+    return receive(tmp_path, source, refresh=refresh)
+
+
+def receive(tmp_path: Path, source: str, *, refresh: str = REFRESH) -> IngestSummary:
+    """Take in what landed for ``source``."""
+    zones = home(tmp_path)
+    return take_in(SOURCES[source], refresh=refresh, landing=Landing(zones.landing), zones=zones)[1]
+
+
+def ingested(tmp_path: Path, table: str, *, refresh: str = REFRESH) -> Path:
+    """Where one table of a delivery was read to."""
+    source = next(source for source in SOURCES.values() if table in source.layouts)
+    return home(tmp_path).ingested(source.name) / refresh / f"{table}.parquet"
+
+
+def land_sample(zones: Zones, *, victims: int, seed: int) -> None:
+    """Land the sample deliveries of all partners."""
+    generate(zones.landing, victims=victims, seed=seed)
+    for path in [path for path in zones.landing.glob("*/*") if path.is_file()]:  # until samples come with a refresh
+        (path.parent / REFRESH).mkdir(exist_ok=True)
+        path.rename(path.parent / REFRESH / path.name)
+
+
+def receive_all(zones: Zones) -> None:
+    """Take in all that landed."""
+    landing = Landing(zones.landing)
+    for landed in landing.landed():
+        take_in(SOURCES[landed.source], refresh=landed.refresh, landing=landing, zones=zones)
+
+
+def harmonise_all(
+    tmp_path: Path, partner: str, *, key: bytes = KEY, as_of: date = TODAY, proxies: dict[str, list[str]] | None = None
+) -> HarmoniseSummary:
+    """Harmonise what ``partner`` delivered so far."""
+    zones = home(tmp_path)
+    folders = {"ingested": zones.sensitive / "ingestion", "folder": zones.sensitive / "harmonised"}
+    return harmonise(partner, store=Store(zones.deliveries), **folders, key=key, as_of=as_of, proxies=proxies)
+
+
 def harmonised(
     tmp_path: Path,
     partner: str,
     *rows: Mapping[str, str],
-    listed: tuple[Mapping[str, str], ...] = (),
+    listed: Rows = (),
     key: bytes = KEY,
     proxies: dict[str, list[str]] | None = None,
 ) -> HarmoniseSummary:
-    """Harmonise ``rows`` (of IOM: as rows of MiMOSA, beside one of the legacy workbook) with ``listed`` as its list."""
-    ingested = tmp_path / "ingestion"
+    """Deliver and harmonise ``rows`` (of IOM: as rows of MiMOSA, beside one of the legacy workbook) with ``listed`` as list."""
     for source in PARTNERS[partner]:
-        own = ({},) if source.name == "iom_legacy" else rows
-        tables = {source.name: own, f"{source.name}_opt_outs": listed, f"{source.name}_consents": listed}
-        for name in source.layouts:
-            write_parquet(raw(name, *tables[name]), ingested / f"{name}.parquet")
-    return harmonise(partner, ingested=ingested, folder=tmp_path / "harmonised", key=key, as_of=TODAY, proxies=proxies)
+        deliver(tmp_path, source.name, *({},) if source.name == "iom_legacy" else rows, listed=listed)
+    return harmonise_all(tmp_path, partner, key=key, proxies=proxies)
 
 
 def outcome(tmp_path: Path, name: str) -> list[dict[str, object]]:
-    """A table that ``harmonised`` wrote, as a list of rows."""
-    return pq.read_table(tmp_path / "harmonised" / f"{name}.parquet").to_pylist()
+    """A table that harmonising wrote, as a list of rows."""
+    return pq.read_table(home(tmp_path).table("harmonised", name)).to_pylist()
 
 
 def left_out(tmp_path: Path, partner: str) -> dict[object, object]:

@@ -21,7 +21,7 @@ MARK = "zqsentinel"
 
 
 def plant_sentinels(landing: Path, *, in_lists: bool = False) -> tuple[str, ...]:
-    """Rewrite the exports below ``landing``/<source>/ and return the marks.
+    """Rewrite the exports below ``landing``/<source>/<refresh>/ and return the marks.
 
     Free text, identifiers and columns no layout knows are marked in every row that has a value, most of which are accepted;
     dates, codes, numbers and countries in a row each, which then fails. Identities are marked alike in cases and lists, so that
@@ -32,7 +32,7 @@ def plant_sentinels(landing: Path, *, in_lists: bool = False) -> tuple[str, ...]
         for table, layout in source.layouts.items():
             strict = table == source.name or in_lists
             pending = {field.name for field in layout.fields if field.type != "text" and strict}
-            for number, path in enumerate(sorted((landing / source.name).glob(layout.file_pattern))):
+            for number, path in enumerate(sorted((landing / source.name).glob(f"*/{layout.file_pattern}"))):
                 rows = _read(path, layout)
                 marks += _mark(rows, layout, f"{table.replace('_', '')}{number}", pending)
                 _write(path, layout, rows)

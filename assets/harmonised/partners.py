@@ -19,7 +19,7 @@ def partner_asset(partner: str) -> dg.AssetsDefinition:
         group_name="harmonised",
         owners=OWNERS,
         kinds=KINDS,
-        code_version="1",
+        code_version="2",
         deps=[EXPORTS[source.name] for source in PARTNERS[partner]],
         description=f"Cases of {partner}: the release variables and the details they derive from, and a keyed pseudonym of the "
         "case. Its quarantine, exclusions and account are written with it.\n\n"
@@ -31,6 +31,7 @@ def partner_asset(partner: str) -> dg.AssetsDefinition:
         path = zones.table("harmonised", partner)
         summary = harmonise(
             partner,
+            store=home.store(),
             ingested=zones.sensitive / "ingestion",
             folder=path.parent,
             key=home.pseudonym_key(),

@@ -7,10 +7,10 @@ import dagster as dg
 from assets.gates import plain, schema_gate, verdict
 from assets.harmonised.partners import CASES
 from assets.reporting import KINDS, OWNERS, Materialized, guarded, table_result
-from ctdc_pipeline.errors import TableError
-from ctdc_pipeline.files import parquet_rows, read_parquet
-from ctdc_pipeline.harmonise import ACCOUNTING, EXCLUDED, QUARANTINE, prove, unite
-from ctdc_pipeline.partners.registry import PARTNERS, SOURCES
+from ctdc_pipeline.errors import CtdcError
+from ctdc_pipeline.files import read_parquet
+from ctdc_pipeline.harmonise import ACCOUNTING, DELIVERIES, EXCLUDED, QUARANTINE, delivered_rows, prove, unite
+from ctdc_pipeline.partners.registry import PARTNERS
 from ctdc_pipeline.schemas import harmonised_schema
 from resources.settings import DataHome
 
@@ -21,7 +21,7 @@ def _table(name: str, description: str) -> dg.AssetSpec:
         group_name="harmonised",
         owners=OWNERS,
         kinds=KINDS,
-        code_version="1",
+        code_version="2",
         deps=list(CASES.values()),
         description=description,
     )
@@ -34,22 +34,26 @@ victims = _table(
 )
 quarantine = _table(
     "quarantine",
-    "Rows that break a rule: partner, file, row number, field and rule, without the value. To be corrected by the partner.\n\n"
+    "Rows that break a rule: partner, refresh, file, row number, field and rule, without the value. To be corrected by the partner.\n\n"
     "Internal: for the data team and the partner concerned.",
 )
 exclusions = _table(
     "exclusions",
-    "Rows left out by a named rule, such as an opt-out or a missing consent: partner, file, row number and rule.\n\n"
+    "Rows left out by a named rule, such as an opt-out or a missing consent: partner, refresh, file, row number and rule.\n\n"
     "Internal: for the data team and the partner concerned.",
 )
 accounting = _table(
     "accounting",
-    "Rows by partner, source, outcome and rule. What came in is accepted, quarantined or excluded; nothing is lost.\n\n"
+    "Rows by partner, source, refresh, outcome and rule. What came in is accepted, quarantined or excluded; nothing is lost.\n\n"
     "Internal: counts only, not protected. For the data team and the release approver.",
 )
+deliveries = _table(
+    "deliveries",
+    "The deliveries that the victims come from: source, refresh, kind, content hash and rows.\n\n"
+    "Internal: for the data team and the release approver.",
+)
 
-
-ALL = (victims, quarantine, exclusions, accounting)
+ALL = (victims, quarantine, exclusions, accounting, deliveries)
 
 
 @dg.multi_asset(specs=ALL)
@@ -57,7 +61,8 @@ def united(home: DataHome) -> Iterator[Materialized]:
     """Put all partners together. Fails when one of them is missing."""
     with guarded():
         zones = home.zones()
-        summary = unite(PARTNERS, ingested=zones.sensitive / "ingestion", folder=zones.sensitive / "harmonised")
+        stages = {"ingested": zones.sensitive / "ingestion", "folder": zones.sensitive / "harmonised"}
+        summary = unite(PARTNERS, store=home.store(), **stages)
         figures = {"partners": ", ".join(PARTNERS), "rows_in": summary.rows, "accepted": summary.accepted}
         for spec in ALL:
             yield table_result(zones.table(*spec.key.path), **figures)
@@ -67,21 +72,23 @@ victims_schema = schema_gate(victims, lambda engine: harmonised_schema(engine.la
 quarantine_schema = schema_gate(quarantine, lambda _: plain(QUARANTINE))
 exclusions_schema = schema_gate(exclusions, lambda _: plain(EXCLUDED))
 accounting_schema = schema_gate(accounting, lambda _: plain(ACCOUNTING))
+deliveries_schema = schema_gate(deliveries, lambda _: plain(DELIVERIES))
 
 
 @dg.asset_check(
     asset=accounting.key,
     name="every_row_accounted_for",
     blocking=True,
-    description="Of each source: rows in = accepted + quarantined + excluded, each row once, and the account says so per reason.",
+    description="Of each delivery: rows in = accepted + quarantined + excluded, each row once, and the account says so per reason.",
 )
 @guarded()
 def every_row_accounted_for(home: DataHome) -> dg.AssetCheckResult:
     zones = home.zones()
-    harmonised, *others = (read_parquet(zones.table(*spec.key.path)) for spec in ALL)
-    rows = {name: parquet_rows(zones.table("ingestion", name)) for name in SOURCES}
+    tables = {spec.key.path[1]: read_parquet(zones.table(*spec.key.path)) for spec in ALL}
+    harmonised, sent = tables.pop("victims"), tables.pop("deliveries")
     try:
-        prove(harmonised, quarantine=others[0], exclusions=others[1], accounting=others[2], rows=rows)
-    except TableError as error:
+        rows = delivered_rows(PARTNERS, store=home.store(), ingested=zones.sensitive / "ingestion", deliveries=sent)
+        prove(harmonised, **tables, rows=rows)
+    except CtdcError as error:
         return verdict(False, str(error))
     return verdict(True, "", rows_in=sum(rows.values()))

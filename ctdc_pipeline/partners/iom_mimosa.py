@@ -196,4 +196,5 @@ SOURCE = Source(
     "Victims whom IOM registered and assisted from 2011 on, from its web case-management system. One citizenship a person. The "
     "last country of exploitation is mostly blank, so three other places stand in for it.",
     CASES,
+    every=1,
 )

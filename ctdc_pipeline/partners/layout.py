@@ -6,9 +6,14 @@ the vocabulary (field, code, layout, source); the sources themselves are modules
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from typing import Literal
+
+import pyarrow as pa
+
+from ctdc_pipeline.codebook import System
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 """Separators of columns that are known, and what they are called."""
@@ -80,7 +85,11 @@ class Field:
 
 @dataclass(frozen=True)
 class Layout:
-    """One kind of file. ``blanks`` are texts that mean no value, whatever their case, besides the empty cell."""
+    """One kind of file. ``blanks`` are texts that mean no value, whatever their case, besides the empty cell.
+
+    ``cells`` reads a file whose headings or pick lists come in several spellings: from its bytes, this layout and its place to
+    headings and a table of cells, as ``reading.text_cells`` does.
+    """
 
     title: str
     file_pattern: str
@@ -90,9 +99,10 @@ class Layout:
     encoding: str = "utf-8"
     sheet: str = ""
     date_formats: tuple[str, ...] = ("%Y-%m-%d",)
-    countries: Literal["iom", "iso2", "iso3", "name"] = "name"
+    countries: System = "name"
     blanks: tuple[str, ...] = ()
     may_be_empty: bool = False
+    cells: Callable[..., tuple[list[str], pa.Table]] | None = None
 
     def having(self, role: Role) -> tuple[Field, ...]:
         """The fields with ``role``, in the order of the layout."""
@@ -106,6 +116,10 @@ class Source:
     ``opt_outs`` removes the people it lists; ``consents`` admits only those it lists. Both name people by the same ``case_id``
     fields as the cases; an entry whose last identity field is blank stands for the whole group (a case, an organisation).
     ``reported_from`` is the first day of reports that may enter.
+
+    ``delivers`` is what a delivery is unless it says so itself: all cases, or those since the last delivery. ``every`` is how
+    many months lie between deliveries, if they are expected at all. ``stopped`` is the day from which nothing more comes; what
+    came before stays.
     """
 
     name: str
@@ -116,6 +130,9 @@ class Source:
     opt_outs: Layout | None = None
     consents: Layout | None = None
     reported_from: date | None = None
+    delivers: Literal["snapshot", "increment"] = "snapshot"
+    every: int | None = None
+    stopped: date | None = None
 
     @property
     def layouts(self) -> dict[str, Layout]:

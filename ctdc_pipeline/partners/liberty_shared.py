@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 from ctdc_pipeline.partners.layout import Field, Layout, Source, codes
 
 CASES = Layout(
@@ -201,4 +203,6 @@ SOURCE = Source(
     "list of recruiters collapses to four relations.",
     CASES,
     consents=CONSENTS,
+    every=6,
+    stopped=date(2024, 1, 1),
 )

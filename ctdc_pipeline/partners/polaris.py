@@ -235,4 +235,6 @@ SOURCE = Source(
     CASES,
     opt_outs=OPT_OUTS,
     reported_from=date(2015, 1, 1),
+    delivers="increment",
+    every=6,
 )

@@ -1,4 +1,4 @@
-"""Reading a landed delivery exactly as it is: every cell as text, every row with its place in its file.
+"""Reading a delivery exactly as it is: every cell as text, every row with its place in its file.
 
 A file that is not what its layout says is refused as a whole, with what to do about it; what a cell means is not judged here.
 Nothing of a cell enters a message, an exception or a summary.
@@ -12,7 +12,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from functools import cache
 from pathlib import Path
@@ -25,8 +25,9 @@ from pyarrow import csv as arrow_csv
 from python_calamine import CalamineError, CalamineWorkbook
 
 from ctdc_pipeline.errors import DeliveryError
-from ctdc_pipeline.files import sha256, write_parquet
+from ctdc_pipeline.files import read_bytes, write_parquet
 from ctdc_pipeline.partners.layout import DELIMITERS, Layout, Source
+from ctdc_pipeline.store import Delivery
 
 MAX_BYTES = 1 << 30
 """Largest file, and largest content of a compressed one, in bytes."""
@@ -34,6 +35,9 @@ MAX_CELL = 32_767
 """Longest cell in characters; a workbook cannot hold a longer one either."""
 MAX_CELLS = 50_000_000
 """Largest sheet, rows times columns."""
+
+FILES = "files"
+"""The table of the files that were read."""
 
 _OLE = b"\xd0\xcf\x11\xe0"
 _ZIP = b"PK\x03\x04"
@@ -63,7 +67,7 @@ class IngestSummary:
 
 
 @dataclass(frozen=True)
-class _Place:
+class Place:
     """The file being read, for messages."""
 
     source: str
@@ -73,41 +77,64 @@ class _Place:
         raise DeliveryError(message, remedy=remedy, partner=self.source, file=self.file, row=row, column=column) from None
 
 
-def ingest(source: Source, *, landing: Path, folder: Path) -> IngestSummary:
-    """Read every file below ``landing`` (the source's own folder) into one Parquet table a layout, below ``folder``.
+def ingest(source: Source, *, delivery: Delivery, folder: Path) -> IngestSummary:
+    """Read every file of ``delivery`` into one Parquet table a layout, below ``folder``, with ``files.parquet`` beside them.
 
     Columns: ``_file`` (text), ``_row`` (int64, 1 is the first row below the headings), then the fields of the layout as text in
     its order; an empty cell is the empty text. Rows are ordered by file name and row. Raises DeliveryError; nothing is written
-    unless everything could be read.
+    unless everything could be read. ``files.parquet`` says of which delivery the tables are, and is there only if they are whole.
     """
-    present = sorted(path for path in landing.glob("*") if path.is_file() and not path.name.startswith("."))
-    claimed = {path for layout in source.layouts.values() for path in present if path.match(layout.file_pattern)}
-    for path in present:
+    paths = delivery.paths()
+    sent = sent_as(source, paths)
+    if delivery.kind == "increment" and delivery.since:
+        # Nothing new but an opt-out is a delivery too, if it says what it continues.
+        sent = replace(sent, cases=replace(sent.cases, may_be_empty=True))
+    claimed = {path: table for table, layout in sent.layouts.items() for path in paths if path.match(layout.file_pattern)}
+    for path in paths:
         if path not in claimed:
-            _Place(source.name, path.name).refuse("no file of this name is expected", "Rename or remove it.")
+            Place(source.name, path.name).refuse("no file of this name is expected", "Rename or remove it.")
     tables: dict[str, pa.Table] = {}
     reads: list[FileRead] = []
     unknown: list[tuple[str, str]] = []
-    for table, layout in source.layouts.items():
-        paths = [path for path in present if path.match(layout.file_pattern)]
-        if not paths:
-            place = _Place(source.name, layout.file_pattern)
+    for table, layout in sent.layouts.items():
+        own = [path for path in paths if claimed[path] == table]
+        if not own:
+            place = Place(source.name, layout.file_pattern)
             place.refuse("the file is missing", f"Land the {layout.title.lower()} and run again.")
         parts: list[pa.Table] = []
-        for path in paths:
+        for path in own:
             part, extra = read(path, layout=layout, source=source.name)
             parts.append(part)
             unknown += [(path.name, column) for column in extra]
-            reads.append(FileRead(table, path.name, path.stat().st_size, sha256(path), part.num_rows))
+            (file,) = (file for file in delivery.files if file.name == path.name)
+            reads.append(FileRead(table, file.name, file.size, file.sha256, part.num_rows))
         tables[table] = pa.concat_tables(parts)
+    (folder / f"{FILES}.parquet").unlink(missing_ok=True)
     for name, content in tables.items():
         write_parquet(content, folder / f"{name}.parquet")
+    origin = {"delivery": delivery.content, "layout": sent.cases.title}
+    write_parquet(pa.Table.from_pylist([{**asdict(file), **origin} for file in reads]), folder / f"{FILES}.parquet")
     return IngestSummary(source.name, tuple(reads), tuple(unknown), {name: content.num_rows for name, content in tables.items()})
+
+
+def ingested_columns(layout: Layout) -> pa.Schema:
+    """The columns of a table that ``ingest`` writes."""
+    return pa.schema([("_file", pa.string()), ("_row", pa.int64()), *((field.name, pa.string()) for field in layout.fields)])
+
+
+def in_any_layout(source: Source) -> dict[str, Source]:
+    """``source`` in each layout in which its cases may come, by the title of that layout."""
+    return {source.cases.title: source}
+
+
+def sent_as(source: Source, paths: Sequence[Path]) -> Source:
+    """``source`` with the layout in which the files at ``paths`` are."""
+    return source
 
 
 def read(path: Path, *, layout: Layout, source: str) -> tuple[pa.Table, tuple[str, ...]]:
     """One file as a table of the shape that ``ingest`` writes, and the columns that were kept out. Raises DeliveryError."""
-    place = _Place(source, path.name)
+    place = Place(source, path.name)
     try:
         size = path.stat().st_size
     except OSError:
@@ -116,7 +143,9 @@ def read(path: Path, *, layout: Layout, source: str) -> tuple[pa.Table, tuple[st
         place.refuse("the file is empty", "Ask the partner to send it again.")
     if size > MAX_BYTES:
         place.refuse(f"the file is larger than {MAX_BYTES} bytes", "Split it into several files.")
-    headings, table = _workbook(path, layout, place) if layout.format == "xlsx" else _text(path.read_bytes(), layout, place)
+    raw = read_bytes(path)
+    cells = layout.cells or {"csv": text_cells, "xlsx": _workbook}[layout.format]
+    headings, table = cells(raw, layout, place)
     names = [field.name for field in layout.fields]
     if table.num_rows == 0 and not layout.may_be_empty:
         place.refuse("there are headings but no rows", "Ask the partner to send it again.")
@@ -134,7 +163,7 @@ def read(path: Path, *, layout: Layout, source: str) -> tuple[pa.Table, tuple[st
     return pa.table({**origin, **columns}), tuple(heading for heading in headings if heading not in names)
 
 
-def _check_headings(headings: Sequence[str], layout: Layout, place: _Place) -> None:
+def _check_headings(headings: Sequence[str], layout: Layout, place: Place) -> None:
     names = [field.name for field in layout.fields]
     if not {*names} & {*headings}:
         place.refuse("none of the expected headings is in the first row", "Export it with headings.")
@@ -148,7 +177,8 @@ def _check_headings(headings: Sequence[str], layout: Layout, place: _Place) -> N
         place.refuse(f"required columns are missing: {told}", "Export it again with all columns.", column=missing[0])
 
 
-def _text(raw: bytes, layout: Layout, place: _Place) -> tuple[list[str], pa.Table]:
+def text_cells(raw: bytes, layout: Layout, place: Place) -> tuple[list[str], pa.Table]:
+    """The headings of a delimited text, and its cells as columns called by position. Raises DeliveryError."""
     raw = _plain(raw, place)
     first, _, rest = raw.partition(b"\n")
     try:
@@ -192,7 +222,7 @@ def _text(raw: bytes, layout: Layout, place: _Place) -> tuple[list[str], pa.Tabl
     return headings, table
 
 
-def _plain(raw: bytes, place: _Place) -> bytes:
+def _plain(raw: bytes, place: Place) -> bytes:
     """``raw`` without a byte order mark, known to be UTF-8 text. The mark is accepted, whether the layout announces it or not."""
     if raw.startswith((_OLE, _ZIP)):
         place.refuse("this is a workbook or an archive, not a text file", "Export it as CSV.")
@@ -214,21 +244,8 @@ def _headings(line: str, delimiter: str) -> list[str]:
     return [heading.strip() for heading in next(csv.reader(io.StringIO(line.strip("\r")), delimiter=delimiter), [])]
 
 
-def _workbook(path: Path, layout: Layout, place: _Place) -> tuple[list[str], pa.Table]:
-    with path.open("rb") as file:
-        magic = file.read(4)
-    if magic == _OLE:
-        place.refuse("the workbook is protected by a password or in the old .xls format", "Save it as .xlsx without a password.")
-    formulas = _formulas(path, layout.sheet, place)
-    try:
-        sheet = CalamineWorkbook.from_path(path).get_sheet_by_name(layout.sheet)
-    except CalamineError:
-        place.refuse("the workbook cannot be read", "Save it again as .xlsx.")
-    rows = [[_cell(value) for value in row] for row in sheet.to_python(skip_empty_area=False)]
-    if not rows:
-        place.refuse("the sheet is empty", "Ask the partner to send it again.")
-    for row, column in formulas:
-        rows[row][column] = "="  # The reader gives a formula's last result, which may be nothing, as the value.
+def _workbook(raw: bytes, layout: Layout, place: Place) -> tuple[list[str], pa.Table]:
+    rows = sheet_rows(raw, layout.sheet, place)
     headings = [heading.strip() for heading in rows[0]]
     while headings and not headings[-1]:
         headings.pop()
@@ -237,10 +254,28 @@ def _workbook(path: Path, layout: Layout, place: _Place) -> tuple[list[str], pa.
     return headings, pa.table({str(i): pa.array(column, pa.string()) for i, column in enumerate(columns)})
 
 
-def _formulas(path: Path, name: str, place: _Place) -> list[tuple[int, int]]:
+def sheet_rows(raw: bytes, name: str, place: Place) -> list[list[str]]:
+    """Every cell of the sheet called ``name`` ("" is the first one) as text, "=" where it is a formula. Raises DeliveryError."""
+    if raw.startswith(_OLE):
+        place.refuse("the workbook is protected by a password or in the old .xls format", "Save it as .xlsx without a password.")
+    formulas = _formulas(raw, name, place)
+    try:
+        workbook = CalamineWorkbook.from_filelike(io.BytesIO(raw))
+        sheet = workbook.get_sheet_by_name(name or workbook.sheet_names[0])
+    except CalamineError:
+        place.refuse("the workbook cannot be read", "Save it again as .xlsx.")
+    rows = [[_cell(value) for value in row] for row in sheet.to_python(skip_empty_area=False)]
+    if not rows:
+        place.refuse("the sheet is empty", "Ask the partner to send it again.")
+    for row, column in formulas:
+        rows[row][column] = "="  # The reader gives a formula's last result, which may be nothing, as the value.
+    return rows
+
+
+def _formulas(raw: bytes, name: str, place: Place) -> list[tuple[int, int]]:
     """Row and column from 0 of each formula of a sheet; refuses what is no workbook or would grow beyond the limits."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
                 place.refuse(f"the workbook unpacks to more than {MAX_BYTES} bytes", "Send only the sheet that is asked for.")
             if archive.testzip():  # Also finds an entry that grows beyond the size it declares.
@@ -248,6 +283,7 @@ def _formulas(path: Path, name: str, place: _Place) -> list[tuple[int, int]]:
             links = _parts(archive, "xl/_rels/workbook.xml.rels", "Relationship")
             targets = {link.get("Id"): link.get("Target", "") for link in links}
             sheets = {one.get("name"): one.get(f"{{{_OFFICE}}}id") for one in _parts(archive, "xl/workbook.xml", "sheet")}
+            name = name or next(iter(sheets), "") or ""
             if name not in sheets:
                 place.refuse(f"there is no sheet named {name}", "Name the sheet so.")
             target = targets[sheets[name]]
@@ -257,6 +293,7 @@ def _formulas(path: Path, name: str, place: _Place) -> list[tuple[int, int]]:
         zlib.error,
         ElementTree.ParseError,
         KeyError,
+        ValueError,
         NotImplementedError,
         RuntimeError,
         OSError,

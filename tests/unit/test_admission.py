@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ctdc_pipeline.errors import DeliveryError
-from tests.deliveries import FILES, SENTINEL, harmonised, left_out, outcome
+from tests.deliveries import FILES, SENTINEL, harmonised, home, left_out, outcome
 
 CONSENTED = ({}, {"Client ID": "7"})
 
@@ -48,7 +48,7 @@ def test_an_opt_out_list_that_matches_nobody_stops_everything(tmp_path: Path) ->
         harmonised(tmp_path, "polaris", {}, listed=({"Case_ID": SENTINEL},))
     assert caught.value.file == FILES["polaris_opt_outs"]
     assert SENTINEL not in "".join(traceback.format_exception(caught.value))
-    assert not (tmp_path / "harmonised").exists()
+    assert not home(tmp_path).table("harmonised", "polaris").exists()
 
 
 def test_an_entry_that_names_nobody_is_refused(tmp_path: Path) -> None:

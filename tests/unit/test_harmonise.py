@@ -1,6 +1,7 @@
 """The tables that result: nothing identifying goes on, and every row is accounted for."""
 
 import hmac
+import shutil
 from datetime import date
 from pathlib import Path
 
@@ -10,15 +11,30 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ctdc_pipeline.errors import ParameterError, TableError
+from ctdc_pipeline.errors import DeliveryError, ParameterError, TableError
 from ctdc_pipeline.files import sha256, write_parquet
-from ctdc_pipeline.harmonise import harmonise, harmonised_columns, prove, unite
-from ctdc_pipeline.partners.reading import ingest
+from ctdc_pipeline.harmonise import HarmoniseSummary, harmonised_columns, prove, unite
 from ctdc_pipeline.partners.registry import PARTNERS, SOURCES
-from ctdc_pipeline.samples.generate import generate
 from ctdc_pipeline.schemas import harmonised_schema
+from ctdc_pipeline.store import Store
 from ctdc_pipeline.validation import failures
-from tests.deliveries import FILES, KEY, SENTINEL, TODAY, VALID, harmonised, land, outcome, raw
+from ctdc_pipeline.zones import Zones
+from tests.deliveries import (
+    FILES,
+    KEY,
+    REFRESH,
+    SENTINEL,
+    VALID,
+    deliver,
+    harmonise_all,
+    harmonised,
+    home,
+    ingested,
+    land_sample,
+    outcome,
+    raw,
+    receive_all,
+)
 
 
 def test_nothing_that_identifies_anybody_goes_on(tmp_path: Path) -> None:
@@ -27,7 +43,7 @@ def test_nothing_that_identifies_anybody_goes_on(tmp_path: Path) -> None:
     harmonised(
         tmp_path, "iom", marked, {**marked, "GENDER_CD": SENTINEL}, {**marked, "DATA_CONSENT_YN": "N", "CASE_NO": SENTINEL}
     )
-    for path in (tmp_path / "harmonised").iterdir():
+    for path in (home(tmp_path).sensitive / "harmonised").iterdir():
         assert SENTINEL not in str(pq.read_table(path).to_pylist()), path.name
         assert path.stat().st_mode & 0o077 == 0
 
@@ -37,14 +53,14 @@ def test_the_pseudonym_is_keyed_and_bound_to_the_source(tmp_path: Path) -> None:
     harmonised(tmp_path, "polaris", {})
     expected = hmac.digest(KEY, b'["polaris", "C1", "V1"]', "sha256").hex()
     assert outcome(tmp_path, "polaris")[0]["case_key"] == expected
-    harmonised(tmp_path, "polaris", {}, key=b"another key")
+    harmonise_all(tmp_path, "polaris", key=b"another key")
     assert outcome(tmp_path, "polaris")[0]["case_key"] != expected
 
 
 def test_columns_are_those_of_the_contract(tmp_path: Path) -> None:
     """Guards against stages downstream that look for a column which is not there."""
     harmonised(tmp_path, "polaris", {})
-    found = pq.read_schema(tmp_path / "harmonised" / "polaris.parquet")
+    found = pq.read_schema(home(tmp_path).table("harmonised", "polaris"))
     assert found.equals(harmonised_columns())
     assert found.field("source_row").type == pa.int64()
 
@@ -69,35 +85,73 @@ def test_the_proxy_order_is_configured_by_source(tmp_path: Path) -> None:
 def test_an_unknown_partner_is_named(tmp_path: Path) -> None:
     """Guards against a bare KeyError."""
     with pytest.raises(ParameterError, match="there is no partner 'nobody'"):
-        harmonise("nobody", ingested=tmp_path, folder=tmp_path, key=KEY, as_of=TODAY)
+        harmonise_all(tmp_path, "nobody")
 
 
-def test_a_partner_that_was_not_ingested_is_named(tmp_path: Path) -> None:
-    """Guards against a traceback where an earlier step was skipped."""
-    with pytest.raises(TableError, match="Ingest iom_legacy first"):
-        harmonise("iom", ingested=tmp_path, folder=tmp_path, key=KEY, as_of=TODAY)
+def test_a_delivery_that_was_not_ingested_is_named(tmp_path: Path) -> None:
+    """Guards against a traceback, or a delivery left out, where an earlier step was skipped."""
+    harmonised(tmp_path, "polaris", {})
+    ingested(tmp_path, "polaris").unlink()
+    with pytest.raises(TableError, match="Ingest polaris for 2021-H1 again"):
+        harmonise_all(tmp_path, "polaris")
+
+
+def test_a_source_that_never_delivered_is_told(tmp_path: Path) -> None:
+    """Guards against one partner who is late holding up all others, and against nobody noticing."""
+    summary = harmonise_all(tmp_path, "polaris")
+    assert summary.rows == 0
+    assert summary.warnings == ("polaris: nothing was ever delivered",)
+
+
+def test_a_delivery_that_has_gone_is_not_forgotten(tmp_path: Path) -> None:
+    """Guards against people who opted out coming back because the list that named them was lost."""
+    harmonised(tmp_path, "polaris", {})
+    shutil.rmtree(home(tmp_path).deliveries / "polaris")
+    with pytest.raises(DeliveryError, match="not in the store any more"):
+        harmonise_all(tmp_path, "polaris")
+
+
+def united(tmp_path: Path, *partners: str) -> HarmoniseSummary:
+    zones = home(tmp_path)
+    stages = {"ingested": zones.sensitive / "ingestion", "folder": zones.sensitive / "harmonised"}
+    return unite(partners, store=Store(zones.deliveries), **stages)
 
 
 def test_uniting_expects_every_partner(tmp_path: Path) -> None:
     """Guards against a release that lacks a partner because its step failed."""
     harmonised(tmp_path, "polaris", {})
     with pytest.raises(TableError, match="the harmonised tables of iom are missing"):
-        unite(["polaris", "iom"], ingested=tmp_path / "ingestion", folder=tmp_path / "harmonised")
+        united(tmp_path, "polaris", "iom")
+
+
+def test_uniting_nothing_is_refused(tmp_path: Path) -> None:
+    """Guards against an empty release on the first day."""
+    harmonise_all(tmp_path, "polaris")
+    with pytest.raises(TableError, match="no partner has delivered anything"):
+        united(tmp_path, "polaris")
 
 
 def test_rows_that_came_in_since_are_not_overlooked(tmp_path: Path) -> None:
     """Guards against uniting yesterday's harmonised tables with today's account."""
     harmonised(tmp_path, "polaris", {})
-    write_parquet(raw("polaris", {}, {"Victim_ID": "V2"}), tmp_path / "ingestion" / "polaris.parquet")
-    with pytest.raises(TableError, match="polaris: 2 rows came in, 1 have an outcome"):
-        unite(["polaris"], ingested=tmp_path / "ingestion", folder=tmp_path / "harmonised")
+    write_parquet(raw("polaris", {}, {"Victim_ID": "V2"}), ingested(tmp_path, "polaris"))
+    with pytest.raises(TableError, match="polaris, 2021-H1: 2 rows came in, 1 have an outcome"):
+        united(tmp_path, "polaris")
+
+
+def test_a_delivery_that_came_in_since_is_not_overlooked(tmp_path: Path) -> None:
+    """Guards against a release that claims a delivery which is not in it."""
+    harmonised(tmp_path, "polaris", {})
+    deliver(tmp_path, "polaris", {"Case_ID": "C2"}, refresh="2021-H2")
+    with pytest.raises(TableError, match="the deliveries of polaris have changed"):
+        united(tmp_path, "polaris")
 
 
 @pytest.mark.parametrize("fault", ["lost", "twice", "miscounted"])
 def test_an_account_that_does_not_add_up_is_an_error(tmp_path: Path, fault: str) -> None:
     """Guards against a proof that proves anything."""
     harmonised(tmp_path, "polaris", {}, {"Victim_ID": "V2", "Victim_Gender": "?"})
-    folder = tmp_path / "harmonised"
+    folder = home(tmp_path).sensitive / "harmonised"
     cases, quarantine, exclusions, accounting = (
         pq.read_table(folder / f"polaris{part}.parquet") for part in ("", "_quarantine", "_exclusions", "_accounting")
     )
@@ -108,7 +162,7 @@ def test_an_account_that_does_not_add_up_is_an_error(tmp_path: Path, fault: str)
     else:
         accounting = accounting.slice(0, 1)
     with pytest.raises(TableError, match=r"rows came in|account does not match"):
-        prove(cases, quarantine=quarantine, exclusions=exclusions, accounting=accounting, rows={"polaris": 2})
+        prove(cases, quarantine=quarantine, exclusions=exclusions, accounting=accounting, rows={("polaris", REFRESH): 2})
 
 
 ROW = st.fixed_dictionaries(
@@ -136,48 +190,45 @@ def test_whatever_comes_in_each_row_has_one_outcome(rows: list[dict[str, str]], 
 
 
 @pytest.fixture(scope="module")
-def united(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sample exports of all partners, ingested, harmonised and united."""
-    root = tmp_path_factory.mktemp("united")
-    generate(root / "landing", victims=3_000, seed=5)
-    _refresh(root)
-    return root
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Zones:
+    """Sample deliveries of all partners, ingested, harmonised and united."""
+    zones = home(tmp_path_factory.mktemp("sample"))
+    land_sample(zones, victims=3_000, seed=5)
+    refresh_all(zones)
+    return zones
 
 
-def _refresh(root: Path) -> None:
-    for source in SOURCES.values():
-        ingest(source, landing=root / "landing" / source.name, folder=root / "ingestion")
+def refresh_all(zones: Zones) -> None:
+    receive_all(zones)
     for partner in PARTNERS:
-        harmonise(partner, ingested=root / "ingestion", folder=root / "harmonised", key=KEY, as_of=date(2021, 12, 31))
-    unite(PARTNERS, ingested=root / "ingestion", folder=root / "harmonised")
+        harmonise_all(zones.root, partner, as_of=date(2021, 12, 31))
+    united(zones.root, *PARTNERS)
 
 
-def test_sample_exports_give_conforming_victims(united: Path) -> None:
+def test_sample_exports_give_conforming_victims(sample: Zones) -> None:
     """Guards against a union that the schema of the codebook would refuse."""
-    frame = pq.read_table(united / "harmonised" / "victims.parquet").to_pandas()
+    frame = pq.read_table(sample.table("harmonised", "victims")).to_pandas()
     assert failures(frame, schema=harmonised_schema(2021)) == ()
     assert set(frame["partner"]) == set(PARTNERS)
 
 
-def test_the_union_is_totally_ordered(united: Path) -> None:
+def test_the_union_is_totally_ordered(sample: Zones) -> None:
     """Guards against row order that depends on the order of the steps."""
-    frame = pq.read_table(united / "harmonised" / "victims.parquet").to_pandas()
-    keys = list(frame[["partner", "source", "source_file", "source_row"]].itertuples(index=False, name=None))
+    frame = pq.read_table(sample.table("harmonised", "victims")).to_pandas()
+    keys = list(frame[["partner", "source", "refresh", "source_file", "source_row"]].itertuples(index=False, name=None))
     assert keys == sorted(set(keys))
 
 
-def test_the_same_deliveries_give_the_same_bytes(united: Path) -> None:
+def test_the_same_deliveries_give_the_same_bytes(sample: Zones) -> None:
     """Guards against a rerun that cannot be told from a change."""
-    paths = sorted(path for stage in ("ingestion", "harmonised") for path in (united / stage).iterdir())
+    paths = sorted(path for stage in ("ingestion", "harmonised") for path in (sample.sensitive / stage).rglob("*.parquet"))
     before = [sha256(path) for path in paths]
-    _refresh(united)
+    refresh_all(sample)
     assert [sha256(path) for path in paths] == before
 
 
 def test_landing_and_harmonising_a_delivery_agree(tmp_path: Path) -> None:
     """Guards against a reader and a harmoniser that were only ever tested apart."""
-    land(tmp_path, "polaris", {}, {"Victim_ID": "V2", "Victim_Gender": "Gender Minority"})
-    land(tmp_path, "polaris_opt_outs", {})
-    ingest(SOURCES["polaris"], landing=tmp_path / "polaris", folder=tmp_path / "ingestion")
-    harmonise("polaris", ingested=tmp_path / "ingestion", folder=tmp_path / "harmonised", key=KEY, as_of=TODAY)
+    rows = ({}, {"Victim_ID": "V2", "Victim_Gender": "Gender Minority"})
+    harmonised(tmp_path, "polaris", *rows, listed=({},))
     assert [(row["source_row"], row["gender"]) for row in outcome(tmp_path, "polaris")] == [(2, "Transgender/NonConforming")]

@@ -31,8 +31,8 @@ def zones(tmp_path: Path) -> Zones:
     counts = {"yearOfRegistration": "2016", "gender": "Female"}
     aggregates = [{"length": 1, "variable_1": name, "value_1": value, "count": 4} for name, value in sorted(counts.items())]
     write_parquet(pa.Table.from_pylist(aggregates), zones.table("counts", "reportable_aggregates"))
-    for source in SOURCES:
-        write_parquet(pa.Table.from_pylist([{"sha256": "0" * 64}]), zones.table("ingestion", f"{source}_files"))
+    sent = [{"source": source, "refresh": "2016", "content": "0" * 64} for source in SOURCES]
+    write_parquet(pa.Table.from_pylist(sent), zones.table("harmonised", "deliveries"))
     return zones
 
 
@@ -69,7 +69,7 @@ def test_a_release_holds_the_files_its_manifest_lists(zones: Zones) -> None:
     assert all(sha256(done.folder / name) == digest for name, digest in manifest["files"].items())
     assert manifest["rows"] == {"global_synthetic_dataset": 4, "reportable_aggregates": 2}
     assert (manifest["version"], manifest["k"], manifest["reporting_length"]) == ("2026.11.21-1", 2, 1)
-    assert set(manifest["inputs"]) == set(SOURCES)
+    assert set(manifest["deliveries"]) == set(SOURCES)
     assert "seed" not in json.dumps(manifest)
     assert not list(zones.tmp.iterdir())
 

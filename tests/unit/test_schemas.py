@@ -48,6 +48,6 @@ def test_columns_are_exactly_the_37_in_order() -> None:
 def test_the_harmonised_schema_has_origin_release_and_details() -> None:
     """Guards against detail that the release merges being lost one stage too early."""
     columns = list(harmonised_schema(2021).columns)
-    assert columns[:5] == ["partner", "source", "source_file", "source_row", "case_key"]
-    assert columns[5:42] == list(codebook().names)
-    assert "meansOfControlUsesChildren" in columns[42:]
+    assert columns[:6] == ["partner", "source", "refresh", "source_file", "source_row", "case_key"]
+    assert columns[6:43] == list(codebook().names)
+    assert "meansOfControlUsesChildren" in columns[43:]
