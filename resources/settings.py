@@ -23,7 +23,7 @@ class DataHome(dg.ConfigurableResource[None]):
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Generator[Any]:
         """Keep the zone for one run at a time; a sensor, which is no run, only looks."""
-        with self.zones().alone() if context.run_id else nullcontext():
+        with self.zones().alone() if context.run else nullcontext():
             yield self
 
     def zones(self) -> Zones:

@@ -1,0 +1,84 @@
+"""What the alert of a real failed run tells, over real HTTP."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from assets.alerts import run_failure_alert
+from assets.reporting import guarded
+from ctdc_pipeline.definitions import build_defs
+from resources.settings import DataHome
+from tests.unit.test_alerts import Hook, hook
+
+__all__ = ["hook"]
+SENTINEL = "zqsentinel"
+
+
+@dg.asset
+@guarded()
+def unforeseen() -> None:
+    """Fails as no one foresaw, with a text that quotes a case."""
+    raise ValueError(SENTINEL)
+
+
+@dg.asset
+def unguarded() -> None:
+    """Fails where nothing takes the text away."""
+    raise ValueError(SENTINEL)
+
+
+@dg.asset_check(asset=dg.AssetKey("checked"), blocking=True)
+def gate() -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(passed=False, description=SENTINEL)
+
+
+@dg.asset
+def checked() -> None: ...
+
+
+@dg.asset(deps=[checked])
+def after() -> None: ...
+
+
+def alert(definitions: dg.Definitions, job: str, hook: Hook) -> Any:
+    """Run ``job`` on an instance, hand its failure to the sensor, and return what arrived at the webhook."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = definitions.resolve_job_def(job).execute_in_process(instance=instance, raise_on_error=False)
+        assert not result.success
+        (event,) = [event for event in result.all_events if event.is_run_failure]
+        context = dg.build_run_status_sensor_context(
+            sensor_name="run_failure_alert", dagster_event=event, dagster_instance=instance, dagster_run=result.dagster_run
+        ).for_run_failure()
+        run_failure_alert(context)
+        (received,) = hook.received
+        assert received["run_id"] == result.run_id
+    assert SENTINEL not in str(received)
+    return received
+
+
+def test_a_failed_release_is_told_with_its_remedy(hook: Hook, tmp_path: Path) -> None:
+    """Whoever is woken must learn what to do without opening the UI."""
+    received = alert(build_defs(resource_overrides={"home": DataHome(root=str(tmp_path))}), "release", hook)
+    assert received["job"] == "release"
+    assert received["failures"][0]["step"] == "release__global_synthetic_dataset"
+    assert "ctdc/approver" in received["text"]
+
+
+@pytest.mark.parametrize(
+    ("assets", "told"),
+    [([unforeseen], "ValueError in test_alerts.py"), ([unguarded], "withheld"), ([checked, after], "check")],
+    ids=["guarded", "unguarded", "failed check"],
+)
+def test_no_value_is_told(hook: Hook, assets: list[dg.AssetsDefinition], told: str) -> None:
+    """A chat room is read by more people than the sensitive zone."""
+    definitions = dg.Definitions(assets=assets, asset_checks=[gate], jobs=[dg.define_asset_job("failing")])
+    assert told in alert(definitions, "failing", hook)["text"]
+
+
+def test_the_sensor_is_on() -> None:
+    """An alert that somebody has to switch on first is off on the day it is needed."""
+    (sensor,) = [one for one in build_defs().sensors or [] if one.name == "run_failure_alert"]
+    assert isinstance(sensor, dg.SensorDefinition)
+    assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
