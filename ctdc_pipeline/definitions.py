@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 import assets
+from assets.alerts import run_failure_alert
 from ctdc_pipeline.partners.registry import SOURCES
 from resources.io_manager import NoRows
 from resources.settings import DataHome, Engine
@@ -38,6 +39,7 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
                 tags={"dagster/max_retries": "0"},
             ),
         ],
+        sensors=[run_failure_alert],
         resources={"home": DataHome(), "engine": Engine(), "io_manager": NoRows(), **(resource_overrides or {})},
         # One DuckDB and one synthesis use both cores already, and a process a step costs about a second each.
         executor=dg.in_process_executor,
