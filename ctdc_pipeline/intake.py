@@ -6,9 +6,9 @@ from functools import partial
 
 from ctdc_pipeline.local_landing import Landing
 from ctdc_pipeline.partners.layout import Source
-from ctdc_pipeline.partners.reading import IngestSummary, ingest
+from ctdc_pipeline.partners.reading import Ingested, IngestSummary, ingest
 from ctdc_pipeline.store import Delivery, Store
-from ctdc_pipeline.zones import Zones
+from ctdc_pipeline.zones import PRIVATE_FOLDER, Zones
 
 
 def take_in(source: Source, *, refresh: str, landing: Landing, zones: Zones) -> tuple[Delivery, IngestSummary]:
@@ -18,8 +18,17 @@ def take_in(source: Source, *, refresh: str, landing: Landing, zones: Zones) -> 
     Raises DeliveryError, ParameterError, TableError.
     """
     store = Store(zones.deliveries)
+    read: dict[str, Ingested] = {}
+
+    def check(delivery: Delivery) -> None:
+        read[delivery.content] = ingest(source, delivery=delivery)
+
     if any((one.source, one.refresh) == (source.name, refresh) for one in landing.landed()):
-        delivery = store.receive(source, refresh, partial(landing.fetch, source.name, refresh), tmp=zones.tmp)
+        delivery = store.receive(source, refresh, partial(landing.fetch, source.name, refresh), check=check, tmp=zones.tmp)
     else:
         delivery = store.require(source.name, refresh)
-    return delivery, ingest(source, delivery=delivery, folder=zones.ingested(source.name) / refresh)
+    ingested = read.get(delivery.content) or ingest(source, delivery=delivery)
+    folder = zones.ingested(source.name) / refresh
+    folder.parent.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+    ingested.write(folder)
+    return delivery, ingested.summary

@@ -33,6 +33,8 @@ SHORT = 12
 Kind = Literal["snapshot", "increment"]
 Fetch = Callable[[Path], object]
 """Copies the landed files of one delivery into a folder. Raises OSError or a CtdcError."""
+Check = Callable[["Delivery"], object]
+"""Reads a delivery to see whether it can be read. Raises a CtdcError."""
 
 
 @dataclass(frozen=True, order=True)
@@ -124,11 +126,12 @@ class Store:
         label = _read_json(self.root / source / CLOSED).get("refresh")
         return Refresh.parse(label) if label else None
 
-    def receive(self, source: Source, refresh: str, fetch: Fetch, *, tmp: Path) -> Delivery:
+    def receive(self, source: Source, refresh: str, fetch: Fetch, *, check: Check, tmp: Path) -> Delivery:
         """Take what landed for ``refresh`` into the store and return the delivery; the same bytes again change nothing.
 
-        ``tmp`` is a private folder on the same file system. Raises DeliveryError, with nothing kept, if the delivery is not as
-        its checksums say, is for a closed refresh, continues what was never delivered or vanishes while it is copied; and
+        ``check`` reads a new delivery before it is kept, so that what is in the store can be read. ``tmp`` is a private folder on
+        the same file system. Raises what ``check`` raises, DeliveryError, with nothing kept, if the delivery is not as its
+        checksums say, is for a closed refresh, continues what was never delivered or vanishes while it is copied, and
         ParameterError for a malformed label. Raises DeliveryError as well, but keeps both, if the refresh is contested.
         """
         period = Refresh.parse(refresh)
@@ -160,6 +163,7 @@ class Store:
                 self._admit(source.name, period, kind, since)
                 for path in paths:
                     write_bytes(path.read_bytes(), copy / path.name)
+                check(Delivery(source.name, period, kind, since, content, files, copy))
                 _write_json(
                     {
                         "source": source.name,

@@ -67,6 +67,25 @@ class IngestSummary:
 
 
 @dataclass(frozen=True)
+class Ingested:
+    """The tables of one delivery, which was sent in the layout of that title, by name."""
+
+    delivery: str
+    layout: str
+    tables: dict[str, pa.Table]
+    summary: IngestSummary
+
+    def write(self, folder: Path) -> None:
+        """Write each table to ``folder``, and last ``files.parquet``, which says what they are: without it they are not whole."""
+        told = folder / f"{FILES}.parquet"
+        told.unlink(missing_ok=True)
+        for name, content in self.tables.items():
+            write_parquet(content, folder / f"{name}.parquet")
+        origin = {"delivery": self.delivery, "layout": self.layout}
+        write_parquet(pa.Table.from_pylist([{**asdict(file), **origin} for file in self.summary.files]), told)
+
+
+@dataclass(frozen=True)
 class Place:
     """The file being read, for messages."""
 
@@ -77,12 +96,11 @@ class Place:
         raise DeliveryError(message, remedy=remedy, partner=self.source, file=self.file, row=row, column=column) from None
 
 
-def ingest(source: Source, *, delivery: Delivery, folder: Path) -> IngestSummary:
-    """Read every file of ``delivery`` into one Parquet table a layout, below ``folder``, with ``files.parquet`` beside them.
+def ingest(source: Source, *, delivery: Delivery) -> Ingested:
+    """Read every file of ``delivery`` into one table a layout.
 
     Columns: ``_file`` (text), ``_row`` (int64, 1 is the first row below the headings), then the fields of the layout as text in
-    its order; an empty cell is the empty text. Rows are ordered by file name and row. Raises DeliveryError; nothing is written
-    unless everything could be read. ``files.parquet`` says of which delivery the tables are, and is there only if they are whole.
+    its order; an empty cell is the empty text. Rows are ordered by file name and row. Raises DeliveryError.
     """
     paths = delivery.paths()
     sent = sent_as(source, paths)
@@ -109,12 +127,9 @@ def ingest(source: Source, *, delivery: Delivery, folder: Path) -> IngestSummary
             (file,) = (file for file in delivery.files if file.name == path.name)
             reads.append(FileRead(table, file.name, file.size, file.sha256, part.num_rows))
         tables[table] = pa.concat_tables(parts)
-    (folder / f"{FILES}.parquet").unlink(missing_ok=True)
-    for name, content in tables.items():
-        write_parquet(content, folder / f"{name}.parquet")
-    origin = {"delivery": delivery.content, "layout": sent.cases.title}
-    write_parquet(pa.Table.from_pylist([{**asdict(file), **origin} for file in reads]), folder / f"{FILES}.parquet")
-    return IngestSummary(source.name, tuple(reads), tuple(unknown), {name: content.num_rows for name, content in tables.items()})
+    rows = {name: content.num_rows for name, content in tables.items()}
+    summary = IngestSummary(source.name, tuple(reads), tuple(unknown), rows)
+    return Ingested(delivery.content, sent.cases.title, tables, summary)
 
 
 def ingested_columns(layout: Layout) -> pa.Schema:
@@ -163,7 +178,8 @@ def read(path: Path, *, layout: Layout, source: str) -> tuple[pa.Table, tuple[st
     return pa.table({**origin, **columns}), tuple(heading for heading in headings if heading not in names)
 
 
-def _check_headings(headings: Sequence[str], layout: Layout, place: Place) -> None:
+def check_headings(headings: Sequence[str], layout: Layout, place: Place) -> None:
+    """Refuse a heading that occurs twice, and headings without a required one. Raises DeliveryError."""
     names = [field.name for field in layout.fields]
     if not {*names} & {*headings}:
         place.refuse("none of the expected headings is in the first row", "Export it with headings.")
@@ -192,7 +208,7 @@ def text_cells(raw: bytes, layout: Layout, place: Place) -> tuple[list[str], pa.
     if hits[better] > hits[layout.delimiter]:
         expected, found = DELIMITERS[layout.delimiter], DELIMITERS[better]
         place.refuse(f"columns are separated by {found}, not {expected}", f"Export with {expected} as separator.")
-    _check_headings(headings, layout, place)
+    check_headings(headings, layout, place)
     if not rest.strip():
         return headings, pa.table({str(i): pa.array([], pa.string()) for i in range(len(headings))})
     if not raw.endswith((b"\n", b"\r")):
@@ -249,7 +265,7 @@ def _workbook(raw: bytes, layout: Layout, place: Place) -> tuple[list[str], pa.T
     headings = [heading.strip() for heading in rows[0]]
     while headings and not headings[-1]:
         headings.pop()
-    _check_headings(headings, layout, place)
+    check_headings(headings, layout, place)
     columns = zip(*(row[: len(headings)] for row in rows[1:]), strict=True) if len(rows) > 1 else ([] for _ in headings)
     return headings, pa.table({str(i): pa.array(column, pa.string()) for i, column in enumerate(columns)})
 

@@ -11,9 +11,10 @@ import pytest
 
 from ctdc_pipeline import secrets
 from ctdc_pipeline.definitions import build_defs
-from ctdc_pipeline.samples.generate import generate
+from ctdc_pipeline.local_landing import Landing
 from ctdc_pipeline.zones import Zones
 from resources.settings import DataHome, Engine
+from tests.deliveries import land_sample
 
 VICTIMS = 600
 SETTINGS: Mapping[str, Any] = {"reporting_length": 2}
@@ -28,15 +29,38 @@ class Graph:
     zones: Zones
 
     def run(
-        self, job: str, *, tags: Mapping[str, str] = APPROVED, engine: type[Engine] = Engine, **settings: Any
+        self,
+        job: str,
+        *,
+        tags: Mapping[str, str] = APPROVED,
+        engine: type[Engine] = Engine,
+        partition: str | None = None,
+        **settings: Any,
     ) -> dg.ExecuteInProcessResult:
         """Run a job on an ephemeral instance; failures are in the result."""
         overrides = {"home": DataHome(root=str(self.zones.root)), "engine": engine(**{**SETTINGS, **settings})}
         definitions = build_defs(resource_overrides=overrides)
         with dg.DagsterInstance.ephemeral() as instance:
+            if partition:
+                instance.add_dynamic_partitions(f"{job.removeprefix('ingest_')}_refreshes", [partition])
             return definitions.resolve_job_def(job).execute_in_process(
-                instance=instance, tags=dict(tags), run_config=QUIET, raise_on_error=False
+                instance=instance, partition_key=partition, tags=dict(tags), run_config=QUIET, raise_on_error=False
             )
+
+    def receive(self) -> list[dg.ExecuteInProcessResult]:
+        """Take in all that landed, one run each."""
+        landed = Landing(self.zones.landing).landed()
+        return [self.run(f"ingest_{one.source}", partition=one.refresh) for one in landed]
+
+    def refresh(self, **settings: Any) -> dg.ExecuteInProcessResult:
+        """Take in all that landed and make everything from it; the first run that fails, or the last."""
+        failed = (result for result in self.receive() if not result.success)
+        return next(failed, None) or self.run("full_refresh", **settings)
+
+    def land_again(self, source: str, *, refresh: str) -> Path:
+        """Land what ``source`` sent last as another delivery; its folder, to be changed before it is taken in."""
+        folders = sorted(folder for folder in (self.zones.landing / source).iterdir())
+        return Path(shutil.copytree(folders[-1], folders[-1].parent / refresh))
 
     def released(self) -> list[Path]:
         """What is in the public zone."""
@@ -59,7 +83,7 @@ def told(result: dg.ExecuteInProcessResult) -> str:
 @pytest.fixture(scope="session")
 def _landed(tmp_path_factory: pytest.TempPathFactory) -> Zones:
     zones = Zones(tmp_path_factory.mktemp("landed")).prepare()
-    generate(zones.landing, victims=VICTIMS, seed=3)
+    land_sample(zones, victims=VICTIMS, seed=3)
     secrets.generate(zones)
     return zones
 
@@ -68,7 +92,7 @@ def _landed(tmp_path_factory: pytest.TempPathFactory) -> Zones:
 def _refreshed(_landed: Zones, tmp_path_factory: pytest.TempPathFactory) -> Zones:
     zones = Zones(tmp_path_factory.mktemp("refreshed") / "home")
     shutil.copytree(_landed.root, zones.root)
-    result = Graph(zones).run("full_refresh")
+    result = Graph(zones).refresh()
     assert result.success, told(result)
     return zones
 

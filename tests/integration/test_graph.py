@@ -20,7 +20,7 @@ def tables(home: Path) -> dict[str, str]:
 
 def test_exports_become_a_verified_release(landed: Graph) -> None:
     """The main job: if this breaks, nothing else matters."""
-    refresh = landed.run("full_refresh")
+    refresh = landed.refresh()
     assert refresh.success, told(refresh)
     assert landed.released() == [], "a refresh publishes nothing"
     release = landed.run("release")
@@ -43,8 +43,8 @@ def test_exports_become_a_verified_release(landed: Graph) -> None:
 def test_every_row_that_came_in_is_accounted_for(refreshed: Graph) -> None:
     """A row that is lost in silence is a person who is not counted."""
     account = pq.read_table(refreshed.zones.table("harmonised", "accounting")).to_pandas()
-    for source, rows in account.groupby("source")["rows"].sum().items():
-        assert rows == pq.read_metadata(refreshed.zones.table("ingestion", str(source))).num_rows
+    for (source, refresh), rows in account.groupby(["source", "refresh"])["rows"].sum().items():
+        assert rows == pq.read_metadata(refreshed.zones.ingested(source) / refresh / f"{source}.parquet").num_rows
     accepted = account.loc[account["outcome"] == "accepted", "rows"].sum()
     assert accepted == pq.read_metadata(refreshed.zones.table("harmonised", "victims")).num_rows
 
@@ -52,7 +52,7 @@ def test_every_row_that_came_in_is_accounted_for(refreshed: Graph) -> None:
 def test_a_second_refresh_gives_the_same_bytes(refreshed: Graph) -> None:
     """Whoever audits a release must be able to make it again."""
     before = tables(refreshed.zones.sensitive)
-    assert refreshed.run("full_refresh").success
+    assert refreshed.refresh().success
     assert tables(refreshed.zones.sensitive) == before
 
 
@@ -92,7 +92,7 @@ def test_a_release_with_another_k_is_refused(refreshed: Graph) -> None:
 
 def test_the_proxies_of_the_graph_reach_the_rules(landed: Graph) -> None:
     """An order of proxies that is configured and then ignored would change no country, and nobody would notice."""
-    result = landed.run("full_refresh", proxies={"iom_mimosa": ["NO_SUCH_FIELD"]})
+    result = landed.refresh(proxies={"iom_mimosa": ["NO_SUCH_FIELD"]})
     assert not result.success
     assert "NO_SUCH_FIELD" in told(result)
 
@@ -100,7 +100,7 @@ def test_the_proxies_of_the_graph_reach_the_rules(landed: Graph) -> None:
 @pytest.mark.parametrize("setting", [{"k": 1}, {"reporting_length": 0}])
 def test_parameters_out_of_range_fail_the_run(landed: Graph, setting: dict[str, Any]) -> None:
     """k = 1 would publish single people."""
-    result = landed.run("full_refresh", **setting)
+    result = landed.refresh(**setting)
     assert not result.success
     assert "Choose a" in told(result)
 
