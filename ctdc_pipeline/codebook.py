@@ -19,7 +19,7 @@ from typing import Any, Literal
 from ctdc_pipeline.errors import ParameterError
 
 Kind = Literal["year", "category", "country", "flag"]
-System = Literal["iom", "iso2", "iso3", "name"]
+System = Literal["iom", "iso2", "iso3", "name", "any"]
 
 _DASHES = re.compile(r"[-‐‑‒–—―−]+")
 _BAND = re.compile(r"(\d+)(?:-(\d+)|\+)")
@@ -125,7 +125,9 @@ class Countries:
     rows: tuple[Country, ...]
 
     def alpha3(self, text: str, *, system: System) -> str | None:
-        """ISO 3166-1 alpha-3 code of ``text`` in a code system, or None when it is unknown there."""
+        """ISO 3166-1 alpha-3 code of ``text`` in a code system, or None when it is unknown there; "any" is ISO code or name."""
+        if system == "any":
+            return self.alpha3(text, system="iso2") or self.alpha3(text, system="iso3") or self.alpha3(text, system="name")
         return self._codes[system].get(_name(text) if system == "name" else text.strip().upper())
 
     def get(self, alpha3: str) -> Country | None:

@@ -203,11 +203,12 @@ class _Derivation:
         return tuple(fields[name] for name in proxies) or tuple(fields.values())
 
     def country(self, fields: Sequence[Field]) -> Texts:
-        """Alpha-3 code of the first of ``fields`` that has a value."""
+        """Alpha-3 code of the first of ``fields`` that has a value; of several values in one cell the first counts."""
         found = np.full(self.size, None, object)
         for one in fields:
             distinct, rows = _distinct(self.raw, one, self.layout)
-            codes = np.array([countries().alpha3(text, system=self.layout.countries) for text in distinct], object)
+            first = [text.split(one.separator)[0] if one.multi else text for text in distinct]
+            codes = np.array([countries().alpha3(text, system=self.layout.countries) for text in first], object)
             self.breaks("unknown-country", one.name, pd.isna(codes)[rows] & (distinct != "")[rows])
             found = np.where(pd.isna(found), codes[rows], found)
         return found

@@ -1,0 +1,1 @@
+"""Case data in the forms that others use: the HTCDS standard in and out, published CTDC files in."""
