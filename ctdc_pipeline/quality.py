@@ -137,20 +137,20 @@ def suppression_schema() -> pandera.DataFrameSchema:
 def coverage_plot(table: pa.Table) -> str:
     """Victims by year, one colour a partner."""
     axes = alt.Chart(table.to_pandas()).mark_bar()
-    return _svg(axes.encode(x=alt.X("year:O"), y=alt.Y("victims:Q", title="victims, rounded down"), color="partner:N"))
+    return svg(axes.encode(x=alt.X("year:O"), y=alt.Y("victims:Q", title="victims, rounded down"), color="partner:N"))
 
 
 def missingness_plot(table: pa.Table) -> str:
     """Shares of missing values, variables by partners."""
     cells = alt.Chart(table.to_pandas()).mark_rect()
     shade = alt.Color("missing:Q", title="% missing", scale=alt.Scale(domain=[0, 100], scheme="blues"))
-    return _svg(cells.encode(x=alt.X("partner:N"), y=alt.Y("variable:N", sort=list(codebook().names)), color=shade))
+    return svg(cells.encode(x=alt.X("partner:N"), y=alt.Y("variable:N", sort=list(codebook().names)), color=shade))
 
 
 def suppression_plot(table: pa.Table) -> str:
     """Share of each variable's values that was lost to rounding down and to rarity."""
     bars = alt.Chart(table.select(["variable", "lost"]).to_pandas().dropna()).mark_bar()
-    return _svg(bars.encode(x=alt.X("lost:Q", title="% of values lost"), y=alt.Y("variable:N", sort=list(codebook().names))))
+    return svg(bars.encode(x=alt.X("lost:Q", title="% of values lost"), y=alt.Y("variable:N", sort=list(codebook().names))))
 
 
 def evaluation_plots(tables: Mapping[str, pa.Table]) -> dict[str, str]:
@@ -160,7 +160,7 @@ def evaluation_plots(tables: Mapping[str, pa.Table]) -> dict[str, str]:
     return {
         "leakage_by_length": _bars(tables["leakage_by_length"], y="rare_records", title="records with support below k"),
         "preservation_by_length": _bars(tables["preservation_by_length"], y="preservation", title="share kept", scale=share),
-        "preservation_by_count": _svg(
+        "preservation_by_count": svg(
             by_count.encode(
                 x=alt.X("count:O", sort=None, title="sensitive count"),
                 y=alt.Y("preservation:Q", title="share kept", scale=share),
@@ -174,10 +174,11 @@ def evaluation_plots(tables: Mapping[str, pa.Table]) -> dict[str, str]:
 def _bars(table: pa.Table, *, y: str, title: str, scale: alt.Scale | None = None) -> str:
     chart = alt.Chart(table.select(["length", y]).to_pandas()).mark_bar()
     axis = alt.Y(f"{y}:Q", title=title, scale=scale or alt.Scale(zero=True))
-    return _svg(chart.encode(x=alt.X("length:O", title="attributes"), y=axis))
+    return svg(chart.encode(x=alt.X("length:O", title="attributes"), y=axis))
 
 
-def _svg(chart: alt.Chart) -> str:
+def svg(chart: alt.Chart | alt.LayerChart | alt.FacetChart) -> str:
+    """The chart as an SVG image, as wide as all others."""
     image = io.StringIO()
     chart.properties(width=WIDTH).configure_axis(labelLimit=LABEL).save(image, format="svg")
     return image.getvalue()

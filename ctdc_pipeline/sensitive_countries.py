@@ -60,7 +60,7 @@ class DenyList:
         return table, pa.concat_tables(counted).sort_by([(name, "ascending") for name in COUNTED])
 
     def require(self, table: pa.Table) -> None:
-        """Prove that ``table``, as far as it has the columns, holds no listed value. Raises PrivacyError, which names no country."""
+        """Prove that ``table``, as far as it has the columns, holds no listed value. Raises PrivacyError; it names no country."""
         for column, codes in self.codes.items():
             if column in table.column_names:
                 listed = pc.call_function("is_in", [table[column]], pc.SetLookupOptions(pa.array(codes, pa.string())))
