@@ -3,26 +3,32 @@
 # make test   the whole test suite
 # make lint   formatting, lint and types
 # make bench  time and measure counting, synthesis and evaluation; rewrites benchmarks/REPORT.md
+# make test-services  as root, what some tests need from Debian; without it they are skipped, and say so
 # make setup  only the environment; the others do it when it is missing or the lock has changed
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+SERVICES := postgresql openssh-server chromium
 export CTDC_HOME ?= $(CURDIR)/var
 export DAGSTER_DISABLE_TELEMETRY := yes
 
-.PHONY: demo ui test lint bench setup
+.PHONY: demo ui test test-services lint bench setup
 
 demo: $(STAMP)
 	@$(BIN)/python demo.py
 
 ui: $(STAMP)
-	@mkdir -p "$(CTDC_HOME)/dagster" && cp dagster.yaml "$(CTDC_HOME)/dagster/"
+	@$(BIN)/python -m resources.instance
 	@DAGSTER_HOME="$(CTDC_HOME)/dagster" $(BIN)/dg dev --host 127.0.0.1 --port $(or $(PORT),3000)
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest -n 2 --dist loadscope $(ARGS)
+
+test-services:
+	@[ "$$(id -u)" = 0 ] || { echo "Run as root, or: sudo apt-get install $(SERVICES)"; exit 1; }
+	@apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SERVICES) >/dev/null
 
 lint: $(STAMP)
 	$(BIN)/ruff check

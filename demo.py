@@ -23,6 +23,7 @@ from ctdc_pipeline.files import read_parquet
 from ctdc_pipeline.local_landing import Landing
 from ctdc_pipeline.samples.generate import generate
 from ctdc_pipeline.zones import Zones
+from resources.instance import configure
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -59,14 +60,13 @@ def main() -> int:
     """Run the demonstration; the exit status is 0 only if a verified release was published."""
     started = time.monotonic()
     zones = Zones.from_environment().prepare()
-    home = zones.root / "dagster"
-    home.mkdir(exist_ok=True)
-    shutil.copy(Path(__file__).parent / "dagster.yaml", home)
-    os.environ["DAGSTER_HOME"] = str(home)
+    os.environ["DAGSTER_HOME"] = str(configure(zones))
 
     size = int(os.environ.get("CTDC_DEMO_SIZE") or 20_000)
     if any(zones.deliveries.iterdir()) and not (zones.sensitive / "secrets").exists():
-        console.print(f"[red]{zones.root} holds deliveries that are not this demonstration's.[/] Set CTDC_HOME to another folder.")
+        console.print(
+            f"[red]{zones.root} holds deliveries that are not this demonstration's.[/] Set CTDC_HOME to another folder."
+        )
         return 1
     console.print(f"[bold]Sample deliveries[/] of {size:,} invented victims, in {zones.landing}")
     for folder in (zones.landing, zones.deliveries, zones.sensitive / "ingestion", zones.sensitive / "harmonised"):
