@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from ctdc_pipeline.attributes import Progress
     from ctdc_pipeline.evaluation import Evaluation
+    from ctdc_pipeline.interchange.published import Imported
     from ctdc_pipeline.zones import Zones
 
 INTERRUPTED = 130
@@ -303,6 +304,55 @@ def restore(file: Path) -> None:
     _tell(f"{run(zones, file):,} files in {zones.root}")
 
 
+@cli.command("import")
+@click.argument("source", metavar="FILE", type=PATH)
+@click.argument("output", type=PATH)
+def import_(source: Path, output: Path) -> None:
+    """Read a FILE that CTDC published and write it as a table in the codebook's names and values.
+
+    Says which publication it is, and what was renamed, merged or left out. The 2020 and 2021 files become the 37 variables, those
+    from 2024 on their 27. OUTPUT is a .csv, .tsv or .parquet file.
+
+    \b
+    Examples:
+      ctdc import CTDC_synthetic_20210825.tsv published.parquet
+      ctdc import CTDC_global_synthetic_data_v2025.csv published.csv
+    """
+    from ctdc_pipeline.interchange.published import imported
+    from ctdc_pipeline.tables import write_table
+
+    _require_other(output, source)
+    found = imported(source)
+    write_table(found.table, output)
+    _print_import(found)
+    _tell(f"{len(found.table):,} rows in {output}")
+
+
+@cli.command()
+@click.argument("source", metavar="TABLE", type=PATH)
+@click.argument("output", type=PATH)
+@click.option("--format", "form", type=click.Choice(["htcds"]), required=True, help="htcds: the case-data standard, 2.0.")
+def export(source: Path, output: Path, form: str) -> None:
+    """Write a TABLE of codebook variables in the form of a standard.
+
+    HTCDS is written as its workbook (.xlsx) or as .csv. Variables it cannot hold are named, and are not in OUTPUT.
+
+    \b
+    Example:
+      ctdc export --format htcds published.parquet cases.xlsx
+    """
+    from ctdc_pipeline.interchange.htcds_export import CARRIED, write_htcds
+    from ctdc_pipeline.tables import read_table
+
+    _require_other(output, source)
+    table = read_table(source)
+    write_htcds(table, output)
+    lost = [name for name in table.column_names if name not in CARRIED]
+    if lost:
+        click.echo(f"ctdc: {form} cannot hold, or not in full: {', '.join(lost)}", err=True)
+    _tell(f"{len(table):,} rows in {output}")
+
+
 def _zones(*, warn: bool = True) -> Zones:
     """The home, with a warning if it is not encrypted."""
     from ctdc_pipeline.encryption import enabled, notice
@@ -321,6 +371,11 @@ def _require_k(k: int | None) -> None:
         raise ParameterError(f"k is {k}", remedy="Choose a k of at least 2.")
 
 
+def _require_other(output: Path, source: Path) -> None:
+    if output.exists() and source.exists() and output.samefile(source):
+        raise ParameterError(f"{output.name} is the input", remedy="Name another output.")
+
+
 def _read(
     path: Path,
     *,
@@ -333,8 +388,7 @@ def _read(
 
     if output is not None:
         require_writable(output)
-        if output.exists() and path.exists() and output.samefile(path):
-            raise ParameterError(f"{output.name} is the input", remedy="Name another output.")
+        _require_other(output, path)
     return read_table(path, missing=missing, sensitive_zeros=sensitive_zeros, may_be_empty=may_be_empty)
 
 
@@ -416,6 +470,18 @@ def _print(found: Evaluation) -> None:
         for part in found.buckets
     ]
     console.print(_grid("The same by sensitive count", ("length", "count", *kept), rows))
+
+
+def _print_import(found: Imported) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    console.print(f"{found.format.title}: {len(found.table):,} rows, {len(found.format.variables)} variables")
+    if found.mapped:
+        console.print(_grid("Renamed or merged", ("column", "variable"), [*found.mapped]))
+    for title, names in (("Left out", found.dropped), ("Not in the file", found.absent)):
+        if names:
+            console.print(f"{title}: {', '.join(names)}")
 
 
 def _grid(title: str, names: tuple[str, ...], rows: list[tuple[Any, ...]]) -> Table:

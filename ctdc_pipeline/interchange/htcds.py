@@ -491,4 +491,6 @@ _FIELDS = {_spelling(field.name): field.name for field in LAYOUT.fields} | {
     "victraffickinstatusdecisionmakingorg": "vic_TraffickingStatusDecisionMakingOrg"
 }
 """System names by their spelling, which XLSForm's share, and the misspelt one of the form."""
-_LABELS = {_spelling(field.note): field.name for field in _CASES if field.note}
+LABELS = {field.name: field.note for field in _CASES if field.note}
+"""Labels of the standard by system name, where one label belongs to one field."""
+_LABELS = {_spelling(label): name for name, label in LABELS.items()}

@@ -24,10 +24,11 @@ def write_csv(frame: pd.DataFrame, path: Path, *, delimiter: str, encoding: str)
         writer.writerows(zip(*(frame[name].tolist() for name in frame), strict=True))
 
 
-def write_workbook(frame: pd.DataFrame, path: Path, *, sheet: str) -> None:
+def write_workbook(frame: pd.DataFrame, path: Path, *, sheet: str, hide_headings: bool = False) -> None:
     """Write a table as the only sheet of a workbook; cells keep their Python type, None is an empty cell. Raises OSError."""
     workbook = openpyxl.Workbook(write_only=True)
     worksheet = workbook.create_sheet(sheet)
+    worksheet.row_dimensions[1].hidden = hide_headings
     worksheet.append(list(frame.columns))
     for row in zip(*(frame[name].tolist() for name in frame), strict=True):
         worksheet.append(row)

@@ -7,14 +7,11 @@ from pathlib import Path
 
 import openpyxl
 import pyarrow as pa
-import pytest
 
 from ctdc_pipeline.derivation import derive
-from ctdc_pipeline.errors import DeliveryError
 from ctdc_pipeline.interchange import htcds
 from ctdc_pipeline.partners import reading
 from ctdc_pipeline.partners.registry import SOURCES
-from tests.deliveries import SENTINEL
 
 SOURCE = SOURCES["polaris"]
 TODAY = date(2021, 6, 30)

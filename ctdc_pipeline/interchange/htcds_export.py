@@ -1,0 +1,168 @@
+"""De-identified records written as HTCDS 2.0: nothing is invented to fill the standard, so what it cannot say is left out.
+
+``CARRIED`` are the variables that come back when the file is read again; the others are lost, or kept in part, as
+docs/interchange.md lists. Numbers of cases, pseudonyms and places in source files do not leave.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from ctdc_pipeline.codebook import Variable, codebook
+from ctdc_pipeline.errors import TableError
+from ctdc_pipeline.interchange.htcds import CASE, LABELS, LAYOUT
+from ctdc_pipeline.samples.writing import write_workbook
+from ctdc_pipeline.tables import require_writable, unwritable, write_table
+
+COLUMNS = (
+    CASE,
+    "cas_CaseOwner",
+    "prs_Salutation",
+    "prs_FirstName",
+    "prs_SecondName",
+    "con_Consent",
+    "prs_Birthdate",
+    "prs_Gender",
+    "prs_Citizenship",
+    "prs_Title",
+    "prs_Email",
+    "prs_HomePhone",
+    "prs_MobilePhone",
+    "prs_MailingCity",
+    "prs_MailingCountry",
+    "prs_MailingState",
+    "prs_MailingStreet",
+    "prs_MailingPostalCode",
+    "vic_TraffickingStatus",
+    "vic_TraffickingStatusDecisionMakingOrg",
+    "vic_MethodOfRecruitment",
+    "vic_LocationOfRecruitment",
+    "vic_MethodsOfControl",
+    "vic_TypeOfExploitation",
+    "vic_ForcedLabourIndustry",
+    "vic_TypeOfSexExploitation",
+    "vic_LocationOfExploitation",
+    "cas_Status",
+    "cas_ReferringOrganisation",
+    "cas_IncomingReferralDate",
+    "cas_ReferringPrimaryCaseWorker",
+    "cas_ReasonForIncomingReferral",
+    "cas_IncomingReferralDetails",
+    "cas_ReferredOrganisation",
+    "cas_ReferredPrimaryCaseWorker",
+    "cas_ReasonForOutgoingReferral",
+    "cas_OutgoingReferralDate",
+    "cas_OutgoingReferralDetails",
+    "cas_ReasonForCaseClosure",
+    "vic_RelationshipToTrafficker",
+    "hte_Type",
+    "hte_Country",
+)
+"""The columns of the core form in its order, and the three others that records need."""
+
+_GENDERS = {"Female": "Feminine", "Male": "Masculine", "Transgender/NonConforming": "NonConforming"}
+_ONLY_WITHOUT_DETAIL = {"meansOfControlOther": "Other", "isOtherExploit": "Other"}
+"""Flags written as Other only where no detail that merges into them is written."""
+_READ_ONLY = ("ThreatensChildrenFamily", "ChildLabour", "ForcedAdoption", "Surrogacy", "ForcedBegging", "A02", *"DEGJKLMNOPQRSU")
+"""Values, or letters of sections, that mean more than the flag they are read as."""
+
+
+def _written() -> dict[str, tuple[str, str]]:
+    """The field and the value that say exactly what a flag says."""
+    found: dict[str, tuple[str, str]] = {}
+    for field in LAYOUT.having("flags"):
+        for code in field.codes:
+            if code.code not in _READ_ONLY and code.code.split("_")[0] not in _READ_ONLY and len(code.means) == 1:
+                found.setdefault(code.means[0], (field.name, code.code))
+    return found
+
+
+WRITTEN = _written()
+CARRIED = tuple(
+    variable.name
+    for variable in codebook().harmonised
+    if variable.name in {*WRITTEN, "yearOfRegistration", "gender", "citizenship", "CountryOfExploitation"}
+)
+"""Variables that survive the way out and in."""
+
+
+def to_htcds(table: pa.Table) -> pa.Table:
+    """``table`` of codebook variables (of a release or harmonised, text or dictionary-encoded) as HTCDS in ``COLUMNS``.
+
+    One row for each row, in order, numbered from 1. Columns that are no variables are not written. Raises TableError when there
+    is no variable at all, or a value that the codebook does not know.
+    """
+    variables = {name: _checked(table, one) for name in table.column_names if (one := _variable(name))}
+    if not variables:
+        raise TableError("the table has no variable of the codebook", remedy="Give a release or a harmonised table.")
+    blank = np.full(table.num_rows, "", object)
+
+    def held(name: str) -> np.ndarray:
+        return variables.get(name, blank)
+
+    columns = dict.fromkeys(COLUMNS, blank)
+    columns[CASE] = np.arange(1, table.num_rows + 1).astype(str).astype(object)
+    columns["vic_TraffickingStatus"] = np.full(table.num_rows, "PossibleVictimOfTrafficking", object)
+    columns["cas_IncomingReferralDate"] = held("yearOfRegistration")
+    columns["prs_Gender"] = np.array([_GENDERS.get(text, "") for text in held("gender")], object)
+    columns["prs_Citizenship"] = held("citizenship")
+    columns["hte_Country"] = held("CountryOfExploitation")
+    columns["hte_Type"] = np.where(held("CountryOfExploitation") != "", "Exploitation", "").astype(object)
+    for flag, (field, value) in WRITTEN.items():
+        mask = held(flag) == "1"
+        if flag in _ONLY_WITHOUT_DETAIL:
+            for detail in codebook().details:
+                if detail.merges_into == flag and detail.name in WRITTEN:
+                    mask &= held(detail.name) != "1"
+        columns[field] = _joined(columns[field], mask, value)
+    # The section for those who know sections only; it says nothing to the reader here.
+    farmed = (held("typeOfLabourAgriculture") == "1") | (held("typeOfLabourAquafarming") == "1")
+    columns["vic_ForcedLabourIndustry"] = _joined(columns["vic_ForcedLabourIndustry"], farmed, "A_AgricultureForestryAndFishing")
+    # Forced begging is forced labour in the standard, so it is said only where both hold.
+    begging = (held("typeOfLabourBegging") == "1") & (held("isForcedLabour") == "1")
+    columns["vic_TypeOfExploitation"] = _joined(columns["vic_TypeOfExploitation"], begging, "ForcedBegging")
+    return pa.table({name: pa.array(column, pa.string()) for name, column in columns.items()})
+
+
+def write_htcds(table: pa.Table, path: Path) -> None:
+    """Write ``to_htcds(table)`` as the core form (.xlsx, the system names hidden above the labels) or as .csv.
+
+    Raises TableError and ResourceError.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in (".xlsx", ".csv"):
+        raise TableError(f"{path.name}: HTCDS is a workbook or a CSV file", remedy="Name a file ending in .xlsx or .csv.")
+    require_writable(path.with_suffix(".csv"))
+    made = to_htcds(table)
+    if suffix == ".csv":
+        write_table(made, path)
+        return
+    labels = pd.DataFrame([[LABELS.get(name) for name in COLUMNS]], columns=list(COLUMNS))
+    rows = made.to_pandas().astype(object).replace("", None)
+    with unwritable(path):
+        write_workbook(pd.concat([labels, rows]), path, sheet="HTCDS", hide_headings=True)
+
+
+def _variable(name: str) -> Variable | None:
+    return next((one for one in codebook().harmonised if one.name == name), None)
+
+
+def _checked(table: pa.Table, variable: Variable) -> np.ndarray:
+    """The texts of one variable, "" where missing; refuses what is none of its values."""
+    cells = table[variable.name].cast(pa.string()).to_pandas().astype(object)
+    rows, distinct = pd.factorize(cells, use_na_sentinel=True)
+    for code, text in enumerate(distinct):
+        if variable.canonical(str(text)) != text:
+            raise TableError(
+                f"column {variable.name}, row {int((rows == code).argmax()) + 1}: the value is not of the codebook",
+                remedy="Give a release or a harmonised table; ctdc import makes one of a published file.",
+            )
+    return np.append(distinct.astype(object), "")[rows]
+
+
+def _joined(column: np.ndarray, mask: np.ndarray, value: str) -> np.ndarray:
+    return np.where(mask, np.where(column == "", value, column + ";" + value), column).astype(object)
