@@ -1,4 +1,4 @@
-"""Writes a full set of sample exports, one folder a source, as the landing zone takes them."""
+"""Writes a full set of sample exports, a folder a source and refresh, as the landing zone takes them."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from ctdc_pipeline.samples.population import Persons, chosen, population
 from ctdc_pipeline.samples.writing import write_csv, write_workbook
 
 SMALLEST = 100
+REFRESH = "2021-H1"
+"""The refresh of a single delivery: the half-year in which the last persons were registered."""
 # Rows among each 1,000 that stay out for who they are about, who sent them or what was agreed.
 WITHOUT_CONSENT, OPTED_OUT = 6.0, 4.0
 STATUS = {"not-a-victim": 8.0, "test-record": 2.0, "individual-without-consent": WITHOUT_CONSENT}
@@ -36,8 +38,8 @@ class SampleSummary:
     planted: Mapping[str, Mapping[str, int]]
 
 
-def generate(folder: Path, *, victims: int = 20_000, seed: int = 0) -> SampleSummary:
-    """Write exports about ``victims`` invented persons to ``folder``/<source>/; the same arguments give the same bytes.
+def generate(folder: Path, *, victims: int = 20_000, seed: int = 0, refreshes: int = 1) -> SampleSummary:
+    """Write exports about ``victims`` invented persons to ``folder``/<source>/<refresh>/; same arguments, same bytes.
 
     Raises ParameterError for a negative seed, fewer than ``SMALLEST`` victims or a folder that holds other files, and OSError.
     """
@@ -53,10 +55,12 @@ def generate(folder: Path, *, victims: int = 20_000, seed: int = 0) -> SampleSum
     for (name, make), rng in zip(makers.items(), streams, strict=True):
         made[name] = make(rng, chosen(persons, persons["source"] == name), SOURCES[name])
         # A file of a larger sample left beside a smaller one would be taken for part of it.
-        if others := {path.name for path in (folder / name).glob("*")} - made[name][1].keys():
+        if others := {path.name for path in (folder / name / REFRESH).glob("*")} - made[name][1].keys():
             raise ParameterError(f"{folder / name} holds {len(others)} other files", remedy="Choose an empty folder.")
     files = [
-        _write(folder / name / file, table, SOURCES[name]) for name, (_, tables) in made.items() for file, table in tables.items()
+        _write(folder / name / REFRESH / file, table, SOURCES[name])
+        for name, (_, tables) in made.items()
+        for file, table in tables.items()
     ]
     rows = {name: len(planting.table) for name, (planting, _) in made.items()}
     return SampleSummary(tuple(files), victims, rows, {name: dict(planting.planted) for name, (planting, _) in made.items()})
