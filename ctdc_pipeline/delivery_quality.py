@@ -49,6 +49,7 @@ PARTIAL, GAP, SPIKE, REOPENED = 0.5, 0.1, 2.5, 1.1
 """Rows of a year against the median of the years around it; of a closed year against what it was."""
 SETTLED = timedelta(days=183)
 """How long after a registration its row is expected to have come."""
+USUAL = "as usual"
 SHOWN = 30
 """How many rows of figures are shown, the largest differences first."""
 
@@ -114,7 +115,8 @@ def pooled(one: Mapping[str, int], other: Mapping[str, int]) -> tuple[dict[str, 
 
 def row_counts(now: Profile, before: Profile | None, k: int) -> Finding:
     """Rows against the state before."""
-    figures = [{"state": one.label, "rows": one.rows} for one in (before, now) if one]
+    states = {"before": before, "now": now}
+    figures = [{"state": f"{name}: {one.label}", "rows": one.rows} for name, one in states.items() if one]
     concerns: list[str] = []
     if before:
         low, high = EXPECTED_SIZE[now.kind]
@@ -185,30 +187,14 @@ def excluded(now: Profile, before: Profile | None, k: int) -> Finding:
 
 
 def years(now: Profile, before: Profile | None, k: int) -> Finding:
-    """Years that are late, partial, empty or too full, and closed years that grew afterwards."""
-    counts = {int(year): rows for year, rows in now.told("yearOfRegistration").items()}
-    old = {int(year): rows for year, rows in before.told("yearOfRegistration").items()} if before else {}
-    remarks: dict[int, str] = {}
-    for year in range(min(counts, default=0), max(counts, default=-1) + 1):
-        rows, last = counts.get(year, 0), year == max(counts)
-        around = [counts[near] for near in range(year - 3 if last else year - 2, year + 3) if near in counts and near != year]
-        usual = median(around) if around else 0
-        if abs(rows - usual) <= Z * sqrt(max(usual, rows)) or len(around) < 2:
-            continue
-        if last and rows < PARTIAL * usual:
-            remarks[year] = "partial"
-        elif rows < GAP * usual:
-            remarks[year] = "gap"
-        elif rows > SPIKE * usual and not last:
-            remarks[year] = "spike"
+    """Years that are late, partial, empty or too full, and closed years that grew afterwards; told once, not with every state."""
+    counts, old = _by_year(now), _by_year(before)
+    remarks, known = _remarks(counts), _remarks(old)
     for year, rows in old.items():
         grown = counts.get(year, 0)
         if year < max(old) and grown > REOPENED * rows and grown - rows > Z * sqrt(grown + rows):
             remarks.setdefault(year, "grown since")
-    concerns = [
-        f"{year} is {remark}" if remark in ("partial", "grown since") else f"{year} is a {remark}"
-        for year, remark in sorted(remarks.items())
-    ]
+    concerns = [f"{year}: {remark}" for year, remark in sorted(remarks.items()) if known.get(year) != remark]
     expected = (now.until - SETTLED).year
     if counts and max(counts) < expected:
         concerns.append(f"the latest year is {max(counts)}, where {expected} was expected")
@@ -216,12 +202,35 @@ def years(now: Profile, before: Profile | None, k: int) -> Finding:
         {
             "year": year,
             "rows": counts.get(year, 0) // k * k,
-            "before": old.get(year, 0) // k * k,
-            "remark": remarks.get(year, "as usual"),
+            "before": old.get(year, 0) // k * k if before else None,
+            "remark": remarks.get(year, USUAL),
         }
-        for year in sorted({*counts, *old})
+        for year in sorted({*counts, *old, *remarks})
     ]
-    return Finding(tuple(concerns), tuple(figures), _by_year(figures))
+    return Finding(tuple(concerns), tuple(figures), _years_plot(figures))
+
+
+def _by_year(profile: Profile | None) -> dict[int, int]:
+    return {int(year): rows for year, rows in profile.told("yearOfRegistration").items()} if profile else {}
+
+
+def _remarks(counts: Mapping[int, int]) -> dict[int, str]:
+    """The years that stand out against the median of the two on either side (of the last one: the three before)."""
+    remarks: dict[int, str] = {}
+    last = max(counts, default=-1)
+    for year in range(min(counts, default=0), last + 1):
+        rows, around = counts.get(year, 0), range(year - 3 if year == last else year - 2, year + 3)
+        near = [counts[other] for other in around if other in counts and other != year]
+        usual = median(near) if len(near) > 1 else rows
+        if abs(rows - usual) <= Z * sqrt(max(usual, rows)):
+            continue
+        if year == last and rows < PARTIAL * usual:
+            remarks[year] = "partial"
+        elif rows < GAP * usual:
+            remarks[year] = "gap"
+        elif rows > SPIKE * usual:
+            remarks[year] = "spike"
+    return remarks
 
 
 OF_DELIVERIES = (
@@ -299,7 +308,7 @@ OF_PARTNERS = (
     Comparison(
         "years",
         "Cases by year of registration. Warns at a last year below half of the usual, a year below a tenth or above 2.5 times,"
-        " a latest year that came late, and a closed year that grew by a tenth.",
+        " a latest year that came late, and a closed year that grew by a tenth; once, not again with the next state.",
         "A partial year reads as a fall and a spike as a rise: say so in the release, or set `last_year` to the last whole one.",
         years,
     ),
@@ -352,31 +361,32 @@ def _outcomes(now: Profile, before: Profile | None, outcome: str) -> Finding:
 
 def _values(now: Profile, before: Profile | None, k: int, names: Iterable[str]) -> Finding:
     """Values that came up or vanished: at least ``k`` rows have them, and chance would hardly keep them from the other side."""
-    figures: list[Row] = []
+    found: list[tuple[bool, float, Row, Row]] = []
     for name in names:
         new, old = now.told(name), before.told(name) if before else {}
         total, total_before = sum(new.values()), sum(old.values())
         for value in sorted({*new, *old}):
             rows, rows_before = new.get(value, 0), old.get(value, 0)
-            remark = "as usual"
-            if before and not rows_before and rows >= k and (1 - rows / total) ** total_before < CHANCE:
+            remark = USUAL
+            later = name == "yearOfRegistration" and value > max(old, default="")  # time moves on
+            if before and not later and not rows_before and rows >= k and (1 - rows / total) ** total_before < CHANCE:
                 remark = "new"
             elif before and not rows and rows_before >= k and (1 - rows_before / total_before) ** total < CHANCE:
                 remark = "vanished"
             if max(rows, rows_before) >= k:
-                shown = {"rows": rows // k * k, "before": rows_before // k * k if before else None}
-                figures.append({"value": f"{name}: {value}", **shown, "remark": remark})
-    figures.sort(key=lambda row: (row["remark"] == "as usual", -abs(row["rows"] - (row["before"] or 0)), row["value"]))
+                shares = rows / max(total, 1), rows_before / max(total_before, 1)
+                then = {"before": rows_before // k * k if before else None}
+                drawn = {"now": round(100 * shares[0]), "before": round(100 * shares[1]) if before else None}
+                change = abs(shares[0] - shares[1])
+                figure = {"value": f"{name}: {value}", "rows": rows // k * k, **then, "remark": remark}
+                found.append((remark == USUAL, -change, figure, {**drawn, "value": figure["value"], "warns": remark != USUAL}))
+    found.sort(key=lambda row: (*row[:2], row[2]["value"]))
+    figures = [figure for _, _, figure, _ in found]
     concerns = [
-        f"{row['value']} is {row['remark']}" if row["remark"] == "new" else f"{row['value']} has vanished"
-        for row in figures
-        if row["remark"] != "as usual"
+        f"{row['value']} {'is new' if row['remark'] == 'new' else 'has vanished'}" for row in figures if row["remark"] != USUAL
     ]
-    drawn = [
-        {"value": r["value"], "now": r["rows"], "before": r["before"], "warns": r["remark"] != "as usual"}
-        for r in figures[:SHOWN]
-    ]
-    return Finding(tuple(concerns), tuple(figures), _dumbbells(drawn, what="value", title="rows"))
+    plot = _dumbbells([drawn for *_, drawn in found[:SHOWN]], what="value", title="% of what the variable tells")
+    return Finding(tuple(concerns), tuple(figures), plot)
 
 
 _BEFORE, _NOW, _WARNS = "#9a9a9a", "#2a6fbb", "#d95f02"
@@ -385,19 +395,14 @@ _BEFORE, _NOW, _WARNS = "#9a9a9a", "#2a6fbb", "#d95f02"
 def _dumbbells(rows: Sequence[Row], *, what: str, title: str) -> str:
     """What was before and is now, joined by a line, one row each; what warns stands out and comes first."""
     frame = pd.DataFrame(rows, columns=[what, "now", "before", "warns"])
+    heading = f"{title} (ring: before, dot: now, orange: warns)"
     base = alt.Chart(frame).encode(y=alt.Y(f"{what}:N", sort=None, title=None))
     colour = alt.condition("datum.warns", alt.value(_WARNS), alt.value(_NOW))
-    line = base.mark_rule(strokeWidth=2, opacity=0.5).encode(x="before:Q", x2="now:Q", color=colour)
-    points = [
-        base.mark_point(size=55, filled=filled, opacity=1, strokeWidth=1.5).encode(
-            x=alt.X(f"{name}:Q", title=heading), color=shade
-        )
-        for name, filled, heading, shade in (
-            ("before", False, None, alt.value(_BEFORE)),
-            ("now", True, f"{title} (ring: before, dot: now, orange: warns)", colour),
-        )
-    ]
-    return svg(alt.layer(line, *points))
+    before, now = alt.X("before:Q", title=heading), alt.X("now:Q", title=heading)
+    line = base.transform_filter("datum.before !== null").mark_rule(strokeWidth=2, opacity=0.5)
+    ring = base.mark_point(size=70, strokeWidth=1.5).encode(x=before, color=alt.value(_BEFORE))
+    dot = base.mark_point(size=40, filled=True, opacity=1).encode(x=now, color=colour)
+    return svg(alt.layer(line.encode(x=before, x2="now:Q", color=colour), ring, dot))
 
 
 def _distances(rows: Sequence[Row]) -> str:
@@ -409,10 +414,10 @@ def _distances(rows: Sequence[Row]) -> str:
     return svg(bars + base.mark_tick(thickness=2, size=13, color="black").encode(x="limit:Q"))
 
 
-def _by_year(rows: Sequence[Row]) -> str:
+def _years_plot(rows: Sequence[Row]) -> str:
     """Rows by year, coloured by what is to be said of the year, and a tick where they were before."""
     base = alt.Chart(pd.DataFrame(rows, columns=["year", "rows", "before", "remark"])).encode(x=alt.X("year:O", title=None))
-    names = ["as usual", "partial", "gap", "spike", "grown since"]
+    names = [USUAL, "partial", "gap", "spike", "grown since"]
     scale = alt.Scale(domain=names, range=[_NOW, "#e6a817", "#7a4fa3", _WARNS, "#2e8b57"])
     colour = alt.Color("remark:N", scale=scale, title=None, legend=alt.Legend(orient="top"))
     bars = base.mark_bar().encode(y=alt.Y("rows:Q", title="cases, rounded down (tick: before)"), color=colour)

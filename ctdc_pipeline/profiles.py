@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -17,10 +18,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ctdc_pipeline.codebook import codebook, countries
+from ctdc_pipeline.current import sent_and_whole
+from ctdc_pipeline.errors import TableError
 from ctdc_pipeline.files import read_parquet, write_parquet
-from ctdc_pipeline.partners.layout import Field, Layout
+from ctdc_pipeline.partners.layout import Field, Layout, Source
 from ctdc_pipeline.refreshes import Refresh
-from ctdc_pipeline.store import Kind
+from ctdc_pipeline.store import Delivery, Kind, Store
 
 MISSING, FILLED, UNLISTED = "", "(filled)", "(not listed)"
 DECADE = 10
@@ -63,6 +66,28 @@ def of_delivery(table: pa.Table, *, layout: Layout, refresh: Refresh, content: s
     """The profile of the cases of one delivery, as ``ingest`` wrote them, in ``layout``."""
     values = {field.name: _sorted(_field(table.column(field.name), field, layout)) for field in layout.fields}
     return Profile(refresh.label, content, kind, refresh.last, table.num_rows, values, {})
+
+
+def of_source(source: Source, *, store: Store, ingested: Path) -> tuple[Profile | None, Profile | None]:
+    """The profile of the last delivery of ``source`` that was ingested below ``ingested``, and of the one before of its kind.
+
+    An increment is not held against a snapshot. Neither exists before the first was ingested.
+    """
+    found: list[Delivery] = []
+    for delivery in store.deliveries(source.name):
+        with suppress(TableError):
+            if sent_and_whole(source, folder=ingested / delivery.refresh.label)[1] == delivery.content:
+                found.append(delivery)
+    alike = [delivery for delivery in found if delivery.kind == found[-1].kind]
+    profiles = [_of_ingested(source, delivery, ingested) for delivery in alike[-2:]]
+    return (profiles[-1] if profiles else None), (profiles[0] if len(profiles) > 1 else None)
+
+
+def _of_ingested(source: Source, one: Delivery, ingested: Path) -> Profile:
+    folder = ingested / one.refresh.label
+    sent, _ = sent_and_whole(source, folder=folder)
+    table = read_parquet(folder / f"{source.name}.parquet")
+    return of_delivery(table, layout=sent.cases, refresh=one.refresh, content=one.content, kind=one.kind)
 
 
 def of_partner(harmonised: pa.Table, *, accounting: pa.Table, deliveries: pa.Table) -> Profile:
@@ -143,7 +168,7 @@ def _band(text: str) -> str:
     if not (text.isascii() and text.isdigit() and len(text) < DECADE):
         return UNLISTED
     low = int(text) // DECADE * DECADE
-    return f"{low:03}-{low + DECADE - 1:03}"
+    return f"{low}-{low + DECADE - 1}"
 
 
 def _as_table(profile: Profile, state: str) -> pa.Table:

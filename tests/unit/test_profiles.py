@@ -1,0 +1,118 @@
+"""Profiles: what they count, what they never tell, and which state came before which."""
+
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from ctdc_pipeline.files import sha256
+from ctdc_pipeline.partners.registry import SOURCES
+from ctdc_pipeline.profiles import FILLED, MISSING, UNLISTED, Profile, keep, kept, of_delivery, of_partner, of_source
+from ctdc_pipeline.refreshes import Refresh
+from ctdc_pipeline.store import Store
+from tests.deliveries import SENTINEL, deliver, harmonise_all, home, raw
+
+
+def delivery(*rows: dict[str, str]) -> Profile:
+    source = SOURCES["polaris"]
+    table = raw("polaris", *rows)
+    return of_delivery(table, layout=source.cases, refresh=Refresh.parse("2021"), content="x", kind="increment")
+
+
+def test_codes_countries_and_numbers_are_counted_as_what_they_mean() -> None:
+    """Guards against one code in two spellings that looks like a new code."""
+    found = delivery(
+        {"Victim_Gender": "Female", "Citizenship_1": "Mexico", "Victim_Age_At_Report": "17"},
+        {"Victim_Gender": " female", "Citizenship_1": "mexico ", "Victim_Age_At_Report": "10"},
+        {"Victim_Gender": "unknown", "Citizenship_1": "", "Victim_Age_At_Report": "120"},
+    )
+    assert found.rows == 3
+    assert found.values["Victim_Gender"] == {MISSING: 1, "Female": 2}
+    assert found.told("Citizenship_1") == {"MEX": 2}
+    assert found.told("Victim_Age_At_Report") == {"10-19": 2, "120-129": 1}
+    assert found.missing("Citizenship_1") == 1
+
+
+def test_no_text_of_a_cell_gets_into_a_profile() -> None:
+    """Guards against a name in the code column that becomes a new code in Dagster's storage."""
+    found = delivery({field.name: SENTINEL for field in SOURCES["polaris"].cases.fields})
+    assert SENTINEL not in str(found)
+    assert found.values["Victim_Gender"] == found.values["Citizenship_1"] == found.values["Victim_Age_At_Report"] == {UNLISTED: 1}
+    assert found.values["Victim_First_Name"] == found.values["Report_Date"] == {FILLED: 1}
+    assert found.told("Victim_First_Name") == {}
+
+
+def test_a_multi_select_counts_as_each_of_its_codes() -> None:
+    """Guards against every combination of codes as a code of its own."""
+    source = SOURCES["iom_mimosa"]
+    field = next(field for field in source.cases.fields if field.multi)
+    one, two = (code.code for code in field.codes[:2])
+    cells = (f"{one}{field.separator}{two}", one, f"{one}{field.separator}{one}", "")
+    found = of_delivery(
+        raw("iom_mimosa", *({field.name: cell} for cell in cells)),
+        layout=source.cases,
+        refresh=Refresh.parse("2021"),
+        content="x",
+        kind="snapshot",
+    )
+    assert found.values[field.name] == {MISSING: 1, one: 3, two: 1}
+
+
+def test_a_delivery_is_held_against_the_one_before_of_its_kind(tmp_path: Path) -> None:
+    """Guards against an increment that seems to have lost most of its rows because a snapshot came before it."""
+    zones = home(tmp_path)
+    store, ingested, source = Store(zones.deliveries), zones.ingested("polaris"), SOURCES["polaris"]
+    assert of_source(source, store=store, ingested=ingested) == (None, None)
+    for refresh, kind in (("2019", "increment"), ("2020", "snapshot"), ("2021", "increment")):
+        deliver(
+            tmp_path, "polaris", {"Victim_ID": refresh}, listed=[{"Victim_ID": "2019"}], refresh=refresh, terms=f'kind = "{kind}"'
+        )
+    now, before = of_source(source, store=store, ingested=ingested)
+    assert now
+    assert before
+    assert (now.label, now.kind, before.label) == ("2021", "increment", "2019")
+    (ingested / "2019" / "files.parquet").unlink()
+    assert of_source(source, store=store, ingested=ingested)[1] is None
+
+
+def test_a_partners_profile_counts_its_cases_and_outcomes(tmp_path: Path) -> None:
+    """Guards against shares of quarantined and excluded rows that leave out a source."""
+    deliver(tmp_path, "polaris", {}, {"Victim_ID": "V2", "Victim_Gender": "?"}, {"Victim_ID": "V3", "Situation_Status": "Low"})
+    harmonise_all(tmp_path, "polaris")
+    folder = tmp_path / "sensitive" / "harmonised"
+    harmonised, accounting, deliveries = (
+        pq.read_table(folder / f"polaris{part}.parquet") for part in ("", "_accounting", "_deliveries")
+    )
+    found = of_partner(harmonised, accounting=accounting, deliveries=deliveries)
+    assert found.rows == 1
+    assert found.outcomes == {("accepted", ""): 1, ("excluded", "not-a-victim"): 1, ("quarantined", "unknown-code"): 1}
+    assert found.label == "polaris 2021-H1"
+    assert found.until == date(2021, 6, 30)
+    assert sum(found.values["gender"].values()) == 1
+
+
+def test_only_a_state_from_other_deliveries_becomes_the_one_before(tmp_path: Path) -> None:
+    """Guards against a rerun that compares a state with itself, or changes bytes."""
+    path = tmp_path / "profiles.parquet"
+    state = Profile("2020", "a", "snapshot", date(2020, 12, 31), 5, {"gender": {"Male": 5}}, {("accepted", ""): 5})
+    assert kept(path) == (None, None)
+    keep(state, path)
+    first = sha256(path)
+    keep(state, path)
+    assert sha256(path) == first
+    later = replace(state, label="2021", content="b", rows=6)
+    keep(later, path)
+    keep(later, path)
+    now, before = kept(path)
+    assert now
+    assert before
+    assert (now.label, now.rows, before.label, before.rows) == ("2021", 6, "2020", 5)
+    assert (before.values["gender"], before.outcomes, before.until) == (state.values["gender"], state.outcomes, state.until)
+
+
+@pytest.mark.parametrize("cell", ["1" * 30, "-5", "٣"])
+def test_numbers_that_are_none_do_not_break_the_profile(cell: str) -> None:
+    """Guards against a delivery that cannot be judged for one cell."""
+    assert delivery({"Victim_Age_At_Report": cell}).values["Victim_Age_At_Report"] == {UNLISTED: 1}
