@@ -29,6 +29,10 @@ EXCLUSIONS = {
 """Rules that leave a row out, in the order in which they are tried, and what each means."""
 
 
+DOUBTFUL = 3
+"""So many people on one opt-out list of whom nobody ever was a case are not believed."""
+
+
 @dataclass(frozen=True)
 class Admission:
     """What becomes of each row of a source. Exactly one holds: it is accepted, quarantined, or ``excluded`` holds the rule."""
@@ -72,22 +76,25 @@ def admit(derived: Derived, *, source: Source, tables: Mapping[str, pa.Table], k
 def unmatched(source: Source, *, layout: Layout, opt_outs: pa.Table, people: Collection[tuple[str, ...]]) -> tuple[str, ...]:
     """A warning if some of ``opt_outs``, read in ``layout``, match nobody of ``people``: the identities of all cases ever sent.
 
-    Raises DeliveryError if none does: then the list and the export do not use the same numbers.
+    Raises DeliveryError if nothing of a list, or of all lists together, matches anybody: then the list and the cases do not use
+    the same numbers. Fewer than ``DOUBTFUL`` people in one list may well be strangers.
     """
     entries = _entries(opt_outs, source, layout)
     groups = {(*row[:-1], "") for row in people}
-    matched = _among(entries, people) | _among(entries, groups)
-    if len(matched) and not matched.any():
-        raise DeliveryError(
-            "the opt-out list matches no case of the export",
-            remedy="Check that both use the same numbers; publishing would include people who asked to be left out.",
-            partner=source.name,
-            refresh=opt_outs.column("_refresh")[0].as_py(),
-            file=opt_outs.column("_file")[0].as_py(),
-        )
-    missed = len({*zip(*(part[~matched] for part in entries), strict=True)})
-    total = len({*zip(*entries, strict=True)})
-    return (f"{source.name}: {missed} of {total} opt-outs match no case of the export",) if missed else ()
+    named = pd.DataFrame({"name": [*zip(*entries, strict=True)], "known": _among(entries, people) | _among(entries, groups)})
+    for column in ("_refresh", "_file"):
+        named[column] = opt_outs.column(column).to_numpy()
+    for (refresh, file), own in named.groupby(["_refresh", "_file"]):
+        if not (named if own["name"].nunique() < DOUBTFUL else own)["known"].any():
+            raise DeliveryError(
+                "the opt-out list matches no case of the export",
+                remedy="Check that both use the same numbers; publishing would include people who asked to be left out.",
+                partner=source.name,
+                refresh=str(refresh),
+                file=str(file),
+            )
+    missed = named.loc[~named["known"], "name"].nunique()
+    return (f"{source.name}: {missed} of {named['name'].nunique()} opt-outs match no case of the export",) if missed else ()
 
 
 def _exclude(excluded: Texts, rule: str | Texts, mask: Mask) -> None:

@@ -18,10 +18,11 @@ import pandas as pd
 import pyarrow as pa
 
 from ctdc_pipeline.derivation import Mask, identities
+from ctdc_pipeline.dialects import in_any_layout
 from ctdc_pipeline.errors import TableError
 from ctdc_pipeline.files import parquet_rows, parquet_schema, read_parquet
 from ctdc_pipeline.partners.layout import Layout, Source
-from ctdc_pipeline.partners.reading import FILES, in_any_layout, ingested_columns
+from ctdc_pipeline.partners.reading import FILES, ingested_columns
 from ctdc_pipeline.store import Delivery
 
 PLACE = ("_refresh", "_file", "_row")

@@ -6,7 +6,7 @@ De-identification happens here: what leaves are codebook variables, row position
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -119,7 +119,7 @@ def harmonise(
     rows: dict[tuple[str, str], int] = {}
     for source in _sources(partner):
         used = store.used(source.name)
-        _require_kept(source, used, folder / f"{partner}_deliveries.parquet", store)
+        _require_kept(source, folder / f"{partner}_deliveries.parquet", store)
         now = current(source, used, ingested=ingested / source.name)
         if source.opt_outs and used:
             opt_outs = now.lists[f"{source.name}_opt_outs"]
@@ -141,17 +141,20 @@ def harmonise(
     return whole.summary(partner, warnings)
 
 
-def unite(partners: Iterable[str], *, store: Store, ingested: Path, folder: Path) -> HarmoniseSummary:
+def unite(partners: Collection[str], *, store: Store, ingested: Path, folder: Path) -> HarmoniseSummary:
     """Put the harmonised tables of ``partners`` together as ``victims``, ``quarantine``, ``exclusions``, ``accounting`` and
     ``deliveries``.
 
-    The rows of every delivery are counted again against the tables below ``ingested``. Raises TableError when a partner is
-    missing, was harmonised from other deliveries than those that count now, or a row is not accounted for.
+    A partner that never delivered is left out. The rows of every delivery are counted again against the tables below
+    ``ingested``. Raises TableError when another partner's tables are missing or of other deliveries than those that count now,
+    or a row is not accounted for, and DeliveryError when a delivery has gone.
     """
-    names = sorted(partners)
-    whole = _joined([_Tables.read(folder, name, f"{name}_") for name in names])
-    if whole.deliveries.num_rows == 0:
+    for source in (source for name in partners for source in _sources(name)):
+        _require_kept(source, folder / "deliveries.parquet", store)
+    names = [name for name in sorted(partners) if any(store.deliveries(source.name) for source in _sources(name))]
+    if not names:
         raise TableError("no partner has delivered anything", remedy="Land and ingest a delivery first.")
+    whole = _joined([_Tables.read(folder, name, f"{name}_") for name in names])
     whole.prove(delivered_rows(names, store=store, ingested=ingested, deliveries=whole.deliveries))
     whole.write(folder, "victims", "")
     return whole.summary("all")
@@ -220,7 +223,7 @@ def _sources(partner: str) -> tuple[Source, ...]:
     return PARTNERS[partner]
 
 
-def _require_kept(source: Source, used: Sequence[Delivery], path: Path, store: Store) -> None:
+def _require_kept(source: Source, path: Path, store: Store) -> None:
     """Refuse to go on when the store lacks a delivery that was harmonised before: opt-outs would be lost with it."""
     if not path.exists():
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from ctdc_pipeline.dialects import as_sent
 from ctdc_pipeline.local_landing import Landing
 from ctdc_pipeline.partners.layout import Source
 from ctdc_pipeline.partners.reading import Ingested, IngestSummary, ingest
@@ -21,13 +22,13 @@ def take_in(source: Source, *, refresh: str, landing: Landing, zones: Zones) -> 
     read: dict[str, Ingested] = {}
 
     def check(delivery: Delivery) -> None:
-        read[delivery.content] = ingest(source, delivery=delivery)
+        read[delivery.content] = ingest(as_sent(source, delivery), delivery=delivery)
 
     if any((one.source, one.refresh) == (source.name, refresh) for one in landing.landed()):
         delivery = store.receive(source, refresh, partial(landing.fetch, source.name, refresh), check=check, tmp=zones.tmp)
     else:
         delivery = store.require(source.name, refresh)
-    ingested = read.get(delivery.content) or ingest(source, delivery=delivery)
+    ingested = read.get(delivery.content) or ingest(as_sent(source, delivery), delivery=delivery)
     folder = zones.ingested(source.name) / refresh
     folder.parent.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
     ingested.write(folder)

@@ -97,24 +97,23 @@ class Place:
 
 
 def ingest(source: Source, *, delivery: Delivery) -> Ingested:
-    """Read every file of ``delivery`` into one table a layout.
+    """Read every file of ``delivery``, which is in the layouts of ``source``, into one table a layout.
 
     Columns: ``_file`` (text), ``_row`` (int64, 1 is the first row below the headings), then the fields of the layout as text in
     its order; an empty cell is the empty text. Rows are ordered by file name and row. Raises DeliveryError.
     """
     paths = delivery.paths()
-    sent = sent_as(source, paths)
     if delivery.kind == "increment" and delivery.since:
         # Nothing new but an opt-out is a delivery too, if it says what it continues.
-        sent = replace(sent, cases=replace(sent.cases, may_be_empty=True))
-    claimed = {path: table for table, layout in sent.layouts.items() for path in paths if path.match(layout.file_pattern)}
+        source = replace(source, cases=replace(source.cases, may_be_empty=True))
+    claimed = {path: table for table, layout in source.layouts.items() for path in paths if path.match(layout.file_pattern)}
     for path in paths:
         if path not in claimed:
             Place(source.name, path.name).refuse("no file of this name is expected", "Rename or remove it.")
     tables: dict[str, pa.Table] = {}
     reads: list[FileRead] = []
     unknown: list[tuple[str, str]] = []
-    for table, layout in sent.layouts.items():
+    for table, layout in source.layouts.items():
         own = [path for path in paths if claimed[path] == table]
         if not own:
             place = Place(source.name, layout.file_pattern)
@@ -129,22 +128,12 @@ def ingest(source: Source, *, delivery: Delivery) -> Ingested:
         tables[table] = pa.concat_tables(parts)
     rows = {name: content.num_rows for name, content in tables.items()}
     summary = IngestSummary(source.name, tuple(reads), tuple(unknown), rows)
-    return Ingested(delivery.content, sent.cases.title, tables, summary)
+    return Ingested(delivery.content, source.cases.title, tables, summary)
 
 
 def ingested_columns(layout: Layout) -> pa.Schema:
     """The columns of a table that ``ingest`` writes."""
     return pa.schema([("_file", pa.string()), ("_row", pa.int64()), *((field.name, pa.string()) for field in layout.fields)])
-
-
-def in_any_layout(source: Source) -> dict[str, Source]:
-    """``source`` in each layout in which its cases may come, by the title of that layout."""
-    return {source.cases.title: source}
-
-
-def sent_as(source: Source, paths: Sequence[Path]) -> Source:
-    """``source`` with the layout in which the files at ``paths`` are."""
-    return source
 
 
 def read(path: Path, *, layout: Layout, source: str) -> tuple[pa.Table, tuple[str, ...]]:

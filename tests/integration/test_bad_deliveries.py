@@ -18,7 +18,8 @@ Damage = Callable[[Path], object]
 
 def landed_file(graph: Graph, source: str, kind: str = "") -> Path:
     layout = SOURCES[source].layouts[kind or source]
-    return max((graph.zones.landing / source).glob(f"*/{layout.file_pattern}"), key=lambda path: (path.parent.name, path.name))
+    (*_, last) = sorted((graph.zones.landing / source).iterdir())
+    return min(last.glob(layout.file_pattern))
 
 
 def rewritten(edit: Callable[[list[list[str]]], list[list[str]]]) -> Damage:

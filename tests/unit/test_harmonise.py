@@ -120,8 +120,15 @@ def united(tmp_path: Path, *partners: str) -> HarmoniseSummary:
 def test_uniting_expects_every_partner(tmp_path: Path) -> None:
     """Guards against a release that lacks a partner because its step failed."""
     harmonised(tmp_path, "polaris", {})
+    deliver(tmp_path, "iom_mimosa", {})
     with pytest.raises(TableError, match="the harmonised tables of iom are missing"):
         united(tmp_path, "polaris", "iom")
+
+
+def test_uniting_goes_on_without_a_partner_who_never_delivered(tmp_path: Path) -> None:
+    """Guards against one partner who is late holding up the others."""
+    harmonised(tmp_path, "polaris", {})
+    assert united(tmp_path, "polaris", "iom").accepted == 1
 
 
 def test_uniting_nothing_is_refused(tmp_path: Path) -> None:
