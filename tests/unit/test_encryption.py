@@ -1,5 +1,6 @@
 """The keys of the sensitive zone: what they open, and what is said when they do not."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -155,3 +156,17 @@ def test_counts_that_memory_does_not_hold_are_the_same_and_never_spilled(tmp_pat
     assert not spilled
     with pytest.raises(ResourceError, match="memory"):
         count_combinations(many(20_000), tmp_path / "no", length=4, memory_limit="1MB")
+
+
+def test_only_one_module_opens_tables() -> None:
+    """A module that reads or writes tables by itself fails on encrypted ones, writes in clear, or spills."""
+    root = Path(__file__).parents[2]
+    calls = re.compile(r"pq\.(read|write)_\w+\(|ParquetWriter\(|duckdb\.connect\(|read_parquet\('")
+    found = {
+        path.name
+        for package in ("ctdc_pipeline", "resources", "assets")
+        for path in (root / package).rglob("*.py")
+        if calls.search(path.read_text(encoding="utf-8"))
+    }
+    # counting writes piece by piece and has its own limits; tables writes what is its caller's.
+    assert found == {"files.py", "counting.py", "tables.py"}
