@@ -183,3 +183,37 @@ def test_the_published_dataset_goes_through(tmp_path: Path) -> None:
     document = json.loads(ctdc("evaluate", PUBLISHED, output, "--length", "2", "--json").stdout)
     assert document["private"]
     assert document["sensitive_rows"] == 48_773
+
+
+def test_who_keeps_the_data_is_told_whether_it_is_encrypted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A zone, or a backup, that everybody takes to be encrypted and is not; a key on the screen."""
+    secret = tmp_path / "home" / "sensitive" / "secrets" / "CTDC_SEED"
+    secret.parent.mkdir(parents=True)
+    secret.write_text(SENTINEL)
+    monkeypatch.setenv("CTDC_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("CTDC_SENSITIVE_KEY", raising=False)
+    assert "NOT encrypted at rest: CTDC_SENSITIVE_KEY is not set; 1 of 1 files" in ctdc("status").stdout
+    plain = ctdc("backup", tmp_path / "plain.tar")
+    assert (plain.returncode, plain.stdout) == (0, "")
+    assert "NOT encrypted" in plain.stderr
+    refused = ctdc("reseal")
+    assert (refused.returncode, "CTDC_SENSITIVE_KEY is not set" in refused.stderr) == (1, True)
+
+    monkeypatch.setenv("CTDC_SENSITIVE_KEY", "0a" * 32)
+    done = [ctdc("reseal"), ctdc("backup", tmp_path / "sealed.tar")]
+    assert [(one.returncode, one.stdout, one.stderr) for one in done] == [(0, "", "")] * 2
+    assert "encrypted at rest; 0 of 1 files are in clear" in ctdc("status").stdout
+    assert SENTINEL.encode() in (tmp_path / "plain.tar").read_bytes()
+    assert SENTINEL.encode() not in (tmp_path / "sealed.tar").read_bytes()
+
+    over = ctdc("restore", tmp_path / "sealed.tar")
+    assert (over.returncode, "not empty" in over.stderr) == (1, True)
+    monkeypatch.setenv("CTDC_HOME", str(tmp_path / "other"))
+    assert ctdc("restore", tmp_path / "sealed.tar").returncode == 0
+    assert (tmp_path / "other" / "sensitive" / "secrets" / "CTDC_SEED").read_bytes().startswith(b"gAAAAA")
+
+    monkeypatch.setenv("CTDC_SENSITIVE_KEY", "0a0b")
+    malformed = ctdc("status")
+    assert malformed.returncode == 1
+    assert "64 hexadecimal digits" in malformed.stderr
+    assert "0a0b" not in malformed.stderr
