@@ -347,7 +347,7 @@ def export(source: Path, output: Path, form: str) -> None:
     _require_other(output, source)
     table = read_table(source)
     write_htcds(table, output)
-    lost = [name for name in table.column_names if name not in CARRIED]
+    lost = [name for name in table.column_names if name not in CARRIED and table[name].null_count < len(table)]
     if lost:
         click.echo(f"ctdc: {form} cannot hold, or not in full: {', '.join(lost)}", err=True)
     _tell(f"{len(table):,} rows in {output}")
