@@ -20,7 +20,7 @@ from rich.table import Table
 from ctdc_pipeline import secrets
 from ctdc_pipeline.definitions import build_defs
 from ctdc_pipeline.files import read_parquet
-from ctdc_pipeline.local_landing import Landing
+from ctdc_pipeline.landing import Landing
 from ctdc_pipeline.samples.generate import generate
 from ctdc_pipeline.zones import Zones
 from resources.instance import configure

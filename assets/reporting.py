@@ -37,7 +37,7 @@ def guarded() -> Generator[None]:
 
 
 def table_result(path: Path, *, key: Sequence[str] = (), **figures: dg.MetadataValue | float | str) -> Materialized:
-    """The materialisation of the Parquet table at ``path``, named like its asset ``key``: rows, hash, columns, and ``figures``."""
+    """The materialisation of the Parquet table at ``path``, of asset ``key`` or named so: rows, hash, columns, ``figures``."""
     digest = parquet_sha256(path)
     return dg.MaterializeResult(
         asset_key=list(key) or [path.parent.name, path.stem],

@@ -7,31 +7,53 @@ import dagster as dg
 
 import assets
 from assets.alerts import run_failure_alert
-from ctdc_pipeline.partners.registry import SOURCES
+from assets.ingestion.arrivals import INGESTIONS, landed_deliveries, schedules
 from resources.io_manager import NoRows
 from resources.settings import DataHome, Engine
+
+_CHECKED = dg.AutomationCondition.all_deps_match(
+    dg.AutomationCondition.all_checks_match(
+        # A partner who never delivered has no verdict; whoever did has one.
+        dg.AutomationCondition.check_passed() | dg.AutomationCondition.will_be_requested() | dg.AutomationCondition.missing(),
+        blocking_only=True,
+    )
+).with_label("no blocking check upstream failed")
+AFTER_DELIVERIES = (
+    dg.AutomationCondition.any_deps_updated().since_last_handled()
+    & _CHECKED
+    & ~dg.AutomationCondition.any_deps_in_progress()
+    & ~dg.AutomationCondition.in_progress()
+).with_label("after new deliveries whose checks passed")
+"""Not ``eager()``, which waits for no blocking check, and for ever for a partition whose delivery was refused."""
+
+AUTOMATION = dg.AutomationConditionSensorDefinition(
+    "derived_tables",
+    target=dg.AssetSelection.all() - dg.AssetSelection.groups("ingestion", "release"),
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Makes the derived tables again once new deliveries were ingested and their blocking checks passed.",
+)
+
+
+def automated(spec: dg.AssetSpec) -> dg.AssetSpec:
+    """``spec`` with the condition on which it is made again. Deliveries are taken in by a sensor, releases by a person."""
+    if spec.group_name in ("ingestion", "release"):
+        return spec
+    return spec.replace_attributes(automation_condition=AFTER_DELIVERIES)
 
 
 def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
     """All assets, checks, jobs and resources; ``resource_overrides`` replaces resources by name, which is all a test needs."""
     released, ingested = dg.AssetSelection.groups("release"), dg.AssetSelection.groups("ingestion")
     return dg.Definitions(
-        assets=dg.load_assets_from_package_module(assets),
+        assets=[*dg.map_asset_specs(automated, dg.load_assets_from_package_module(assets))],
         asset_checks=dg.load_asset_checks_from_package_module(assets),
         jobs=[
             dg.define_asset_job(
                 "full_refresh",
                 selection=dg.AssetSelection.all() - released - ingested,
-                description="Everything from the ingested deliveries to the quality tables, in the sensitive zone. Publishes nothing.",
+                description="All from the ingested deliveries to the quality tables, in the sensitive zone. Publishes nothing.",
             ),
-            *(
-                dg.define_asset_job(
-                    f"ingest_{name}",
-                    selection=dg.AssetSelection.assets(["ingestion", name]),
-                    description=f"Receive and read one delivery of {name}, or read it again. Backfill it for several refreshes.",
-                )
-                for name in SOURCES
-            ),
+            *INGESTIONS.values(),
             dg.define_asset_job(
                 "release",
                 selection=released,
@@ -39,7 +61,8 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
                 tags={"dagster/max_retries": "0"},
             ),
         ],
-        sensors=[run_failure_alert],
+        schedules=schedules,
+        sensors=[run_failure_alert, landed_deliveries, AUTOMATION],
         resources={"home": DataHome(), "engine": Engine(), "io_manager": NoRows(), **(resource_overrides or {})},
         # One DuckDB and one synthesis use both cores already, and a process a step costs about a second each.
         executor=dg.in_process_executor,

@@ -1,22 +1,40 @@
-"""Taking a landed delivery in: from the landing root into the store, and from there into the tables of its source."""
+"""Taking landed deliveries in: which are to be taken in, and from the landing root into the store and the tables of a source."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 from ctdc_pipeline.dialects import as_sent
-from ctdc_pipeline.local_landing import Landing
+from ctdc_pipeline.errors import DeliveryError, ParameterError
+from ctdc_pipeline.landing import Landed, Landing
 from ctdc_pipeline.partners.layout import Source
 from ctdc_pipeline.partners.reading import Ingested, IngestSummary, ingest
-from ctdc_pipeline.store import Delivery, Store
+from ctdc_pipeline.refreshes import Refresh
+from ctdc_pipeline.store import Delivery, Store, content_hash
 from ctdc_pipeline.zones import PRIVATE_FOLDER, Zones
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A landed delivery that is to be taken in. ``content`` tells it from every other one for the same refresh."""
+
+    source: str
+    refresh: str
+    content: str
+
+    @property
+    def key(self) -> str:
+        """The same for the same bytes of the same refresh, whoever asks and however often."""
+        return f"{self.source}/{self.refresh}/{self.content}"
 
 
 def take_in(source: Source, *, refresh: str, landing: Landing, zones: Zones) -> tuple[Delivery, IngestSummary]:
     """Receive what landed for ``refresh``, if anything did, and read the delivery that counts for it.
 
     What was received before is read again from the store, so old refreshes can be made anew when their landing folder is gone.
-    Raises DeliveryError, ParameterError, TableError.
+    Raises DeliveryError, ParameterError, ResourceError, TableError.
     """
     store = Store(zones.deliveries)
     read: dict[str, Ingested] = {}
@@ -24,8 +42,9 @@ def take_in(source: Source, *, refresh: str, landing: Landing, zones: Zones) -> 
     def check(delivery: Delivery) -> None:
         read[delivery.content] = ingest(as_sent(source, delivery), delivery=delivery)
 
-    if any((one.source, one.refresh) == (source.name, refresh) for one in landing.landed()):
-        delivery = store.receive(source, refresh, partial(landing.fetch, source.name, refresh), check=check, tmp=zones.tmp)
+    landed = landing.find(source.name, refresh)
+    if landed:
+        delivery = store.receive(source, refresh, partial(landing.fetch, landed), check=check, tmp=zones.tmp)
     else:
         delivery = store.require(source.name, refresh)
     ingested = read.get(delivery.content) or ingest(as_sent(source, delivery), delivery=delivery)
@@ -33,3 +52,37 @@ def take_in(source: Source, *, refresh: str, landing: Landing, zones: Zones) -> 
     folder.parent.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
     ingested.write(folder)
     return delivery, ingested.summary
+
+
+def misplaced(landed: Iterable[Landed], *, sources: Collection[str]) -> list[str]:
+    """Folders that can be no delivery, each with what is wrong: no such source, or no such refresh."""
+    found: list[str] = []
+    for one in landed:
+        try:
+            Refresh.parse(one.refresh)
+        except ParameterError as error:
+            found.append(f"a folder of {one.source if one.source in sources else 'no known source'}: {error}")
+        else:
+            if one.source not in sources:
+                found.append(f"a folder for {one.refresh} is of no known source. Rename it to one of: {', '.join(sources)}.")
+    return found
+
+
+def arrivals(landed: Iterable[Landed], *, landing: Landing, store: Store, sources: Mapping[str, Source]) -> list[Arrival]:
+    """What of ``landed``, which is complete, is not in the store yet, in order.
+
+    What cannot be read as a delivery arrives as well, so that taking it in says what is wrong. Raises ResourceError.
+    """
+    found: list[Arrival] = []
+    for one in landed:
+        if one.source not in sources or misplaced([one], sources=sources):
+            continue
+        try:
+            content = content_hash(landing.digests(one).items())
+        except DeliveryError:
+            content = one.fingerprint
+        if content not in {
+            delivery.content for delivery in store.deliveries(one.source) if delivery.refresh.label == one.refresh
+        }:
+            found.append(Arrival(one.source, one.refresh, content))
+    return found

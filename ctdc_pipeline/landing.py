@@ -223,6 +223,11 @@ class Landing:
             return False
         return True
 
+    def digests(self, landed: Landed) -> dict[str, str]:
+        """SHA-256 of each file of ``landed``, by name. Reads all of them. Raises DeliveryError and ResourceError."""
+        landed.require()
+        return self._attempt(lambda system: self._digests(system, landed)[0], landed)
+
     def fetch(self, landed: Landed, folder: Path) -> tuple[Path, ...]:
         """Copy the files of ``landed`` into ``folder``, which is absent or empty, and return them; all of them or none.
 
@@ -266,6 +271,8 @@ class Landing:
             return None
         except PermissionError:
             return Landed(source, refresh, (Entry("", 0, "", "the folder may not be listed"),))
+        except UnicodeDecodeError:
+            return Landed(source, refresh, (Entry("", 0, "", "a name is not UTF-8"),))
         return Landed(source, refresh, tuple(sorted(_entry(name, info) for name, info in infos.items())))
 
     def _unchanged(self, system: Any, landed: Landed) -> None:
@@ -276,6 +283,11 @@ class Landing:
             landed.refuse("the folder changed while it was copied", "Wait until the upload is finished, and run again.")
 
     def _match(self, system: Any, landed: Landed) -> None:
+        found, content = self._digests(system, landed)
+        match_checksums(read_checksums(content, partner=landed.source), found, partner=landed.source)
+
+    def _digests(self, system: Any, landed: Landed) -> tuple[dict[str, str], bytes]:
+        """SHA-256 by name, and the checksum file."""
         found: dict[str, str] = {}
         content = b""
         for entry in landed.files:
@@ -284,7 +296,7 @@ class Landing:
                 digest.update(chunk)
                 content += chunk if entry.name == CHECKSUMS else b""
             found[entry.name] = digest.hexdigest()
-        match_checksums(read_checksums(content, partner=landed.source), found, partner=landed.source)
+        return found, content
 
     def _copy(self, system: Any, landed: Landed, staging: Path, sums: dict[str, str]) -> None:
         """Copy what an earlier attempt did not; the folder has to be the same before and after."""
@@ -345,7 +357,7 @@ class Landing:
             )
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
             return ResourceError("the disk is full; nothing was kept of the delivery", remedy="Make room, and run again.")
-        if isinstance(error, OSError) or _library(error):
+        if isinstance(error, OSError | UnicodeDecodeError) or _library(error):
             return ResourceError(f"the landing root {self} cannot be read ({kind})", remedy=f"Check {URL} and the server.")
         return error
 
@@ -366,18 +378,22 @@ def download(system: Any, path: str, target: Path, *, size: int) -> str:
 def _read(system: Any, path: str, *, size: int) -> Generator[bytes]:
     """The bytes of a file, which are as many as its folder says. Raises ConnectionError if they are not."""
     left = size
-    with system.open(path, "rb", block_size=CHUNK) as file:
-        while chunk := file.read(min(CHUNK, left + 1)):
-            left -= len(chunk)
-            if left < 0:
-                break
-            yield chunk
+    try:
+        with system.open(path, "rb", block_size=CHUNK) as file:
+            while left >= 0 and (chunk := file.read(min(CHUNK, left + 1))):
+                left -= len(chunk)
+                yield chunk
+    except IndexError:  # s3fs fails so on a time limit, whose error has no text
+        raise TimeoutError from None
     if left:
         raise ConnectionError
 
 
 def _listing(system: Any, folder: str, *, may_vanish: bool = False) -> dict[str, Any]:
-    """What a folder holds, by name. Raises FileNotFoundError, unless it ``may_vanish``, and NotADirectoryError."""
+    """What a folder holds, by name. Raises FileNotFoundError, unless it ``may_vanish``, and NotADirectoryError.
+
+    Raises UnicodeDecodeError if an SFTP server gives a name that is not UTF-8: paramiko then gives none.
+    """
     try:
         infos = system.ls(folder, detail=True, refresh=True)
     except FileNotFoundError:

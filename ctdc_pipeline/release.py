@@ -35,6 +35,7 @@ AGGREGATES = "reportable_aggregates"
 DICTIONARY = "data_dictionary"
 MANIFEST = "manifest.json"
 PUBLIC_FOLDER = 0o755
+_NEEDED = (("harmonised", "victims"), ("harmonised", "deliveries"), ("synthetic", "records"), ("counts", "reportable_aggregates"))
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,12 @@ def publish(zones: Zones, *, version: str, k: int, length: int, last_year: int) 
         raise ParameterError("the version is not a name", remedy="Use letters, digits, dots and hyphens, as in 2026.11.21-1.")
     if (zones.releases / version).exists():
         raise ReleaseError(f"release {version} exists already", remedy="Choose another version; a release never changes.")
-    for stage, name in (("harmonised", "victims"), ("harmonised", "deliveries"), ("synthetic", "records"), ("counts", "reportable_aggregates")):
+    for stage, name in (
+        ("harmonised", "victims"),
+        ("harmonised", "deliveries"),
+        ("synthetic", "records"),
+        ("counts", "reportable_aggregates"),
+    ):
         if not zones.table(stage, name).is_file():
             raise TableError(f"there is no table {stage}/{name} to release", remedy="Run the full refresh first.")
     try:

@@ -17,12 +17,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, NoReturn, cast
 
-from ctdc_pipeline.errors import CtdcError, DeliveryError, ParameterError, TableError
+from ctdc_pipeline.checksums import CHECKSUMS
+from ctdc_pipeline.errors import DeliveryError, ParameterError, TableError
 from ctdc_pipeline.files import read_bytes, sha256, sync, write_bytes
 from ctdc_pipeline.partners.layout import Source
 from ctdc_pipeline.refreshes import Refresh
 
-CHECKSUMS = "SHA256SUMS"
 TERMS = "delivery.toml"
 RECORD = "delivery.json"
 CHOSEN = "chosen.json"
@@ -32,7 +32,7 @@ SHORT = 12
 
 Kind = Literal["snapshot", "increment"]
 Fetch = Callable[[Path], object]
-"""Copies the landed files of one delivery into a folder. Raises OSError or a CtdcError."""
+"""Copies the landed files of one delivery, which are as their checksums say, into a new folder. Raises a CtdcError."""
 Check = Callable[["Delivery"], object]
 """Reads a delivery to see whether it can be read. Raises a CtdcError."""
 
@@ -130,28 +130,17 @@ class Store:
         """Take what landed for ``refresh`` into the store and return the delivery; the same bytes again change nothing.
 
         ``check`` reads a new delivery before it is kept, so that what is in the store can be read. ``tmp`` is a private folder on
-        the same file system. Raises what ``check`` raises, DeliveryError, with nothing kept, if the delivery is not as its
-        checksums say, is for a closed refresh, continues what was never delivered or vanishes while it is copied, and
-        ParameterError for a malformed label. Raises DeliveryError as well, but keeps both, if the refresh is contested.
+        the same file system. Raises what ``fetch`` and ``check`` raise, DeliveryError if the delivery is for a closed refresh or
+        continues what was never delivered, and ParameterError for a malformed label; then nothing is kept. Raises DeliveryError
+        as well, but keeps both, if the refresh is contested.
         """
         period = Refresh.parse(refresh)
         with TemporaryDirectory(dir=tmp, prefix=f"receive-{source.name}-") as folder:
             landed, copy = Path(folder) / "landed", Path(folder) / "delivery"
-            landed.mkdir()
             copy.mkdir(mode=0o700)
-            try:
-                fetch(landed)
-                paths = sorted(path for path in landed.iterdir() if path.is_file() and path.name != CHECKSUMS)
-                files = tuple(DeliveredFile(path.name, path.stat().st_size, sha256(path)) for path in paths)
-                _match_checksums(source.name, landed / CHECKSUMS, files)
-            except CtdcError:
-                raise
-            except OSError as error:
-                _refuse(
-                    f"the delivery {refresh} could not be copied ({type(error).__name__})",
-                    "Land it again, or wait until the landing place is reachable; nothing was kept.",
-                    source.name,
-                )
+            fetch(landed)
+            paths = sorted(path for path in landed.iterdir() if path.name != CHECKSUMS)
+            files = tuple(DeliveredFile(path.name, path.stat().st_size, sha256(path)) for path in paths)
             if not [file for file in files if file.name != TERMS]:
                 _refuse(f"there are no files for {refresh}", "Land the delivery and run again.", source.name)
             if any(file.name == RECORD for file in files):
@@ -249,25 +238,6 @@ def _terms(source: Source, path: Path) -> tuple[Kind, Refresh | None]:
     if kind not in ("snapshot", "increment") or said.keys() - {"kind", "since"}:
         _refuse("it says something else than kind and since", 'kind is "snapshot" or "increment".', source.name, TERMS)
     return kind, since
-
-
-def _match_checksums(source: str, path: Path, files: Iterable[DeliveredFile]) -> None:
-    """Refuse copies that are not what the checksum file lists, if there is one."""
-    if not path.exists():
-        return
-    listed: dict[str, str] = {}
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        digest, _, name = line.strip().partition(" ")
-        if digest:
-            listed[name.strip().removeprefix("*").removeprefix("./")] = digest.lower()
-    found = {file.name: file.sha256 for file in files}
-    for name in sorted(found.keys() | listed.keys()):
-        if name not in found:
-            _refuse(f"{CHECKSUMS} lists a file that is not there", "Land the missing file.", source, name)
-        if name not in listed:
-            _refuse(f"the file is not in {CHECKSUMS}", "List it or remove it.", source, name)
-        if found[name] != listed[name]:
-            _refuse(f"the file is not what {CHECKSUMS} says", "Send it again; it was damaged on the way.", source, name)
 
 
 def _place(copy: Path, target: Path) -> None:

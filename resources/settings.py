@@ -10,7 +10,7 @@ import dagster as dg
 from pydantic import Field
 
 from ctdc_pipeline import secrets
-from ctdc_pipeline.local_landing import Landing
+from ctdc_pipeline.landing import Landing
 from ctdc_pipeline.store import Store
 from ctdc_pipeline.zones import Zones
 
@@ -35,8 +35,8 @@ class DataHome(dg.ConfigurableResource[None]):
         return Store(self.zones().deliveries)
 
     def landing(self) -> Landing:
-        """Where deliveries land."""
-        return Landing(self.zones().landing)
+        """Where deliveries land: CTDC_LANDING, or the landing folder of the sensitive zone."""
+        return Landing.from_environment(self.zones().landing)
 
     def pseudonym_key(self) -> bytes:
         """The key that pseudonymises case identifiers."""

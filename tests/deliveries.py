@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from ctdc_pipeline.harmonise import HarmoniseSummary, harmonise
 from ctdc_pipeline.intake import take_in
-from ctdc_pipeline.local_landing import Landing
+from ctdc_pipeline.landing import Landing
 from ctdc_pipeline.partners.layout import Layout
 from ctdc_pipeline.partners.reading import IngestSummary
 from ctdc_pipeline.partners.registry import PARTNERS, SOURCES

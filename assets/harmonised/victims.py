@@ -34,7 +34,7 @@ victims = _table(
 )
 quarantine = _table(
     "quarantine",
-    "Rows that break a rule: partner, refresh, file, row number, field and rule, without the value. To be corrected by the partner.\n\n"
+    "Rows that break a rule: partner, refresh, file, row, field and rule, without the value. To be corrected by the partner.\n\n"
     "Internal: for the data team and the partner concerned.",
 )
 exclusions = _table(
@@ -79,7 +79,7 @@ deliveries_schema = schema_gate(deliveries, lambda _: plain(DELIVERIES))
     asset=accounting.key,
     name="every_row_accounted_for",
     blocking=True,
-    description="Of each delivery: rows in = accepted + quarantined + excluded, each row once, and the account says so per reason.",
+    description="Of each delivery: rows in = accepted + quarantined + excluded, each once, and the account says so by reason.",
 )
 @guarded()
 def every_row_accounted_for(home: DataHome) -> dg.AssetCheckResult:

@@ -22,7 +22,7 @@ REFRESHES = {name: dg.DynamicPartitionsDefinition(name=f"{name}_refreshes") for 
 
 
 def overdue(source: Source) -> dg.FreshnessPolicy | None:
-    """When a partner is late: a warning once a delivery is due, a failure a month later; never for who sends on no day or stopped.
+    """When a partner is late: a warning once a delivery is due, a failure a month later. Not for who stopped or has no day.
 
     Dagster looks at the last materialisation, so reading an old refresh again counts as news too.
     """
@@ -70,7 +70,7 @@ def export_gate(source: Source) -> dg.AssetChecksDefinition:
         asset=["ingestion", source.name],
         name="schema",
         blocking=True,
-        description="The tables of every refresh have the columns of their layout, all rows that were read, and each row its place.",
+        description="The tables of every refresh have their layout's columns and all rows that were read, each in its place.",
     )
     @guarded()
     def schema_holds(home: DataHome) -> dg.AssetCheckResult:

@@ -11,7 +11,7 @@ import pytest
 
 from ctdc_pipeline import secrets
 from ctdc_pipeline.definitions import build_defs
-from ctdc_pipeline.local_landing import Landing
+from ctdc_pipeline.landing import Landing
 from ctdc_pipeline.zones import Zones
 from resources.settings import DataHome, Engine
 from tests.deliveries import land_sample

@@ -11,7 +11,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from ctdc_pipeline.local_landing import Landing
+from ctdc_pipeline.landing import Landing
 from ctdc_pipeline.partners.registry import SOURCES
 from ctdc_pipeline.zones import Zones
 from tests.integration.conftest import APPROVED, Graph

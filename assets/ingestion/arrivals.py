@@ -1,0 +1,90 @@
+"""What starts the ingestion: a sensor that sees deliveries land, and the days on which partners are expected to send."""
+
+import json
+import os
+import time
+from collections.abc import Iterable
+
+import dagster as dg
+
+from assets.ingestion.exports import REFRESHES
+from assets.reporting import guarded
+from ctdc_pipeline.intake import Arrival, arrivals, misplaced
+from ctdc_pipeline.landing import Observations
+from ctdc_pipeline.partners.registry import SOURCES
+from resources.settings import DataHome
+
+QUIET_MINUTES = "CTDC_QUIET_MINUTES"
+CRON = {1: "0 6 5 * *", 6: "0 6 5 1,7 *"}
+"""By months between deliveries, when one is looked for."""
+CARRIED = "nothing landed; the last delivery is carried forward"
+
+
+INGESTIONS = {
+    name: dg.define_asset_job(
+        f"ingest_{name}",
+        selection=dg.AssetSelection.assets(["ingestion", name]),
+        description=f"Receive and read one delivery of {name}, or read it again. Backfill it for several refreshes.",
+    )
+    for name in SOURCES
+}
+
+
+def requested(found: Iterable[Arrival], instance: dg.DagsterInstance) -> list[dg.RunRequest]:
+    """A run for each arrival, whose refresh becomes a partition. The key keeps the same bytes from running twice."""
+    requests: list[dg.RunRequest] = []
+    for one in found:
+        instance.add_dynamic_partitions(REFRESHES[one.source].name or "", [one.refresh])
+        tags = {"ctdc/content": one.content[:12]}
+        requests.append(dg.RunRequest(one.key, job_name=f"ingest_{one.source}", partition_key=one.refresh, tags=tags))
+    return requests
+
+
+@dg.sensor(
+    jobs=list(INGESTIONS.values()),
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Takes in each delivery once it is complete: as its checksums say, or unchanged for CTDC_QUIET_MINUTES (15).",
+)
+def landed_deliveries(context: dg.SensorEvaluationContext, home: DataHome) -> dg.SensorResult | dg.SkipReason:
+    """Look at the landing root. The cursor keeps what was seen, and which state of which folder has been dealt with."""
+    with guarded():
+        landing, kept = home.landing(), json.loads(context.cursor or "{}")
+        landed, dealt = landing.landed(), kept.get("dealt", {})
+        seen = Observations.parse(kept.get("seen")).look(
+            landed, now=time.time(), quiet_minutes=float(os.environ.get(QUIET_MINUTES) or 15), matches=landing.matches
+        )
+        new = [one for one in landed if seen.complete(one) and dealt.get(one.key) != one.fingerprint]
+        found = arrivals(new, landing=landing, store=home.store(), sources=SOURCES)
+        dealt = {one.key: one.fingerprint for one in landed if one in new or dealt.get(one.key) == one.fingerprint}
+        wrong = misplaced(landed, sources=SOURCES)
+        for problem in wrong:
+            context.log.warning(problem)
+        waiting = [one.key for one in landed if not seen.complete(one)]
+        context.update_cursor(json.dumps({"seen": seen.dump(), "dealt": dealt}))
+        if not found:
+            told = [*(f"{len(waiting)} not complete yet" for _ in waiting[:1]), *wrong]
+            return dg.SkipReason("; ".join(told) or "nothing new landed")
+        return dg.SensorResult(run_requests=requested(found, context.instance))
+
+
+def expected(source: str, cron: str) -> dg.ScheduleDefinition:
+    """The schedule on which a delivery of ``source`` is looked for. It takes in what its checksums call complete."""
+
+    @dg.schedule(
+        name=f"expected_{source}",
+        job=INGESTIONS[source],
+        cron_schedule=cron,
+        description=f"When {SOURCES[source].title} is expected to have sent. Without a delivery the last one is carried forward.",
+    )
+    def due(context: dg.ScheduleEvaluationContext, home: DataHome) -> list[dg.RunRequest] | dg.SkipReason:
+        with guarded():
+            landing = home.landing()
+            whole = [one for one in landing.landed() if one.source == source and landing.matches(one)]
+            found = arrivals(whole, landing=landing, store=home.store(), sources=SOURCES)
+            return requested(found, context.instance) or dg.SkipReason(CARRIED)
+
+    return due
+
+
+schedules = [expected(source.name, CRON[source.every]) for source in SOURCES.values() if source.every]
