@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from ctdc_pipeline.files import parquet_rows, read_parquet, write_parquet
 from ctdc_pipeline.partners.layout import Source
 from ctdc_pipeline.partners.registry import PARTNERS
 from ctdc_pipeline.schemas import ORIGIN
+from ctdc_pipeline.sensitive_countries import NOTHING, SUPPRESSED, DenyList, by_variable
 from ctdc_pipeline.store import Delivery, Store
 
 
@@ -37,7 +38,7 @@ ACCOUNTING = _columns("partner", "source", "refresh", "outcome", "rule", "rows")
 DELIVERIES = _columns("partner", "source", "refresh", "kind", "content", "rows")
 Rows = Mapping[tuple[str, str], int]
 """Case rows by source and refresh."""
-_PARTS = ("quarantine", "exclusions", "accounting", "deliveries")
+_PARTS = ("quarantine", "exclusions", "accounting", "deliveries", "suppressed")
 
 
 @dataclass(frozen=True)
@@ -49,18 +50,20 @@ class HarmoniseSummary:
     accepted: int
     quarantined: dict[str, int]
     excluded: dict[str, int]
+    suppressed: dict[str, int]
     warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class _Tables:
-    """The five tables of a partner, or of all."""
+    """The six tables of a partner, or of all."""
 
     harmonised: pa.Table
     quarantine: pa.Table
     exclusions: pa.Table
     accounting: pa.Table
     deliveries: pa.Table
+    suppressed: pa.Table
 
     def write(self, folder: Path, name: str, prefix: str) -> None:
         write_parquet(self.harmonised, folder / f"{name}.parquet")
@@ -88,6 +91,7 @@ class _Tables:
             self.harmonised.num_rows,
             by_rule.get("quarantined", {}),
             by_rule.get("excluded", {}),
+            by_variable(self.suppressed),
             tuple(warnings),
         )
 
@@ -106,13 +110,15 @@ def harmonise(
     key: bytes,
     as_of: date,
     proxies: Mapping[str, Sequence[str]] | None = None,
+    deny: DenyList = NOTHING,
 ) -> HarmoniseSummary:
     """Harmonise the current state of every source of ``partner``, whose deliveries ``ingest`` read below ``ingested``.
 
-    Writes ``<partner>.parquet`` and ``<partner>_quarantine``, ``_exclusions``, ``_accounting`` and ``_deliveries`` below
-    ``folder``. A source that never delivered has no rows and is named in a warning. ``key`` keys the pseudonyms; ``as_of`` is the
-    day after which nothing may lie. ``proxies`` gives, by source, the fields for the country of exploitation in the order to try
-    them. Raises DeliveryError, ParameterError, TableError.
+    Writes ``<partner>.parquet`` and ``<partner>_quarantine``, ``_exclusions``, ``_accounting``, ``_deliveries`` and
+    ``_suppressed`` below ``folder``. A source that never delivered has no rows and is named in a warning. ``key`` keys the
+    pseudonyms; ``as_of`` is the day after which nothing may lie. ``proxies`` gives, by source, the fields for the country of
+    exploitation in the order to try them. Values on the list ``deny`` become missing. Raises DeliveryError, ParameterError,
+    TableError.
     """
     parts: list[_Tables] = []
     warnings: list[str] = []
@@ -136,14 +142,16 @@ def harmonise(
         parts.append(_set_aside(source, now, used))
         rows |= {(source.name, refresh): count for refresh, count in now.rows.items()}
     whole = _joined(parts)
+    cases, suppressed = deny.suppress(whole.harmonised)
+    whole = replace(whole, harmonised=cases, suppressed=suppressed)
     whole.prove(rows)
     whole.write(folder, partner, f"{partner}_")
     return whole.summary(partner, warnings)
 
 
 def unite(partners: Collection[str], *, store: Store, ingested: Path, folder: Path) -> HarmoniseSummary:
-    """Put the harmonised tables of ``partners`` together as ``victims``, ``quarantine``, ``exclusions``, ``accounting`` and
-    ``deliveries``.
+    """Put the harmonised tables of ``partners`` together as ``victims``, ``quarantine``, ``exclusions``, ``accounting``,
+    ``deliveries`` and ``suppressed``.
 
     A partner that never delivered is left out. The rows of every delivery are counted again against the tables below
     ``ingested``. Raises TableError when another partner's tables are missing or of other deliveries than those that count now,
@@ -252,6 +260,7 @@ def _set_aside(source: Source, now: Current, used: Sequence[Delivery]) -> _Table
         pa.Table.from_pandas(old, EXCLUDED, preserve_index=False),
         pa.Table.from_pandas(_account(old.assign(outcome="excluded")), ACCOUNTING, preserve_index=False),
         pa.Table.from_pandas(pd.DataFrame(deliveries, columns=DELIVERIES.names), DELIVERIES, preserve_index=False),
+        SUPPRESSED.empty_table(),
     )
 
 
@@ -292,6 +301,7 @@ def _tables(source: Source, raw: pa.Table, derived: Derived, admission: Admissio
         pa.Table.from_pandas(exclusions, EXCLUDED, preserve_index=False),
         pa.Table.from_pandas(_account(outcomes), ACCOUNTING, preserve_index=False),
         DELIVERIES.empty_table(),
+        SUPPRESSED.empty_table(),
     )
 
 
@@ -304,5 +314,10 @@ def _joined(parts: Sequence[_Tables]) -> _Tables:
         return table.sort_by([(key, "ascending") for key in keys])
 
     return _Tables(
-        whole("harmonised"), whole("quarantine"), whole("exclusions"), whole("accounting", "outcome", "rule"), whole("deliveries")
+        whole("harmonised"),
+        whole("quarantine"),
+        whole("exclusions"),
+        whole("accounting", "outcome", "rule"),
+        whole("deliveries"),
+        whole("suppressed", "variable"),
     )

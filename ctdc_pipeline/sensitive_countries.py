@@ -6,6 +6,7 @@ the harm. What belongs here is the deny-list and its effect; that rare values di
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -71,12 +72,21 @@ class DenyList:
                     )
 
 
+NOTHING = DenyList({})
+
+
+def by_variable(suppressed: pa.Table) -> dict[str, int]:
+    """Values suppressed by variable, over all partners in the table."""
+    found: Counter[str] = Counter()
+    for row in suppressed.to_pylist():
+        found[row["variable"]] += row["values"]
+    return dict(sorted(found.items()))
+
+
 def published(suppressed: pa.Table, *, k: int) -> dict[str, int]:
     """What a release may say: values suppressed by variable over all partners, rounded down to multiples of ``k``.
 
     0 is none or fewer than ``k``. By partner or country they would point at the people whom the list protects.
     """
-    totals = {variable.name: 0 for variable in codebook().variables if variable.kind == "country"}
-    for row in suppressed.to_pylist():
-        totals[row["variable"]] = totals.get(row["variable"], 0) + row["values"]
-    return {name: count // k * k for name, count in totals.items()}
+    none = {variable.name: 0 for variable in codebook().variables if variable.kind == "country"}
+    return {name: count // k * k for name, count in {**none, **by_variable(suppressed)}.items()}

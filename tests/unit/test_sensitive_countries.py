@@ -1,13 +1,17 @@
 """Countries that must not be named are gone, counted, and cannot come back."""
 
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from ctdc_pipeline.errors import ParameterError, PrivacyError
-from ctdc_pipeline.harmonise import harmonised_columns
-from ctdc_pipeline.sensitive_countries import SUPPRESSED, DenyList, published
+from ctdc_pipeline.files import read_parquet
+from ctdc_pipeline.harmonise import harmonise, harmonised_columns, unite
+from ctdc_pipeline.sensitive_countries import SUPPRESSED, DenyList, by_variable, published
+from ctdc_pipeline.store import Store
+from tests.deliveries import KEY, TODAY, deliver, home
 
 LISTED = {"citizenship": ["PRK", "ERI"], "CountryOfExploitation": ["ERI"]}
 
@@ -80,3 +84,25 @@ def test_a_release_tells_totals_rounded_down() -> None:
     rows = [("iom", "iom_mimosa", "2020", "citizenship", 9), ("polaris", "polaris", "2021", "citizenship", 14)]
     counted = pa.Table.from_pylist([dict(zip(SUPPRESSED.names, row, strict=True)) for row in rows], schema=SUPPRESSED)
     assert published(counted, k=10) == {"citizenship": 20, "CountryOfExploitation": 0}
+
+
+def test_a_harmonised_partner_holds_no_listed_country_and_its_account_still_adds_up(tmp_path: Path) -> None:
+    """Guards against a denied country in any table after ingestion, or a person who is lost with the value."""
+    rows = [
+        {"Citizenship_1": "North Korea", "Citizenship_2": "Mexico"},
+        {"Victim_ID": "V2", "Trafficking_Country": "Eritrea"},
+        {"Victim_ID": "V3", "Citizenship_1": "Eritrea", "Victim_Gender": "?"},
+    ]
+    deliver(tmp_path, "polaris", *rows)
+    store, stages = Store(home(tmp_path).deliveries), tmp_path / "sensitive"
+    ingested, folder = stages / "ingestion", stages / "harmonised"
+    deny = DenyList.of(LISTED)
+    summary = harmonise("polaris", store=store, ingested=ingested, folder=folder, key=KEY, as_of=TODAY, deny=deny)
+    assert (summary.rows, summary.accepted, summary.quarantined) == (3, 2, {"unknown-code": 1})
+    assert summary.suppressed == {"CountryOfExploitation": 1, "citizenship": 1}
+    unite(["polaris"], store=store, ingested=ingested, folder=folder)
+    for path in folder.iterdir():
+        assert not {"PRK", "ERI"} & {cell for column in read_parquet(path).columns for cell in column.to_pylist()}, path.name
+    (first, _) = read_parquet(folder / "victims.parquet").to_pylist()
+    assert first["citizenship"] is None, "the second citizenship does not take the place of a suppressed first"
+    assert by_variable(read_parquet(folder / "suppressed.parquet")) == summary.suppressed
