@@ -18,7 +18,7 @@ from ctdc_pipeline.interchange.htcds import CASE, LABELS, LAYOUT
 from ctdc_pipeline.samples.writing import write_workbook
 from ctdc_pipeline.tables import require_writable, unwritable, write_table
 
-COLUMNS = (
+COLUMNS: tuple[str, ...] = (
     CASE,
     "cas_CaseOwner",
     "prs_Salutation",

@@ -199,8 +199,8 @@ def _recognised(path: Path, table: pa.Table) -> Format:
         codes = [
             value for name in table.column_names if name.strip().casefold() in _countries() for value in _distinct(table[name])
         ]
-        lengths = {len(code.strip()) for code in codes} & {2, 3}
-        told = [form for form in fitting if lengths and (form.system == "iso2") == (lengths == {2})]
+        lengths = {len(code.strip()) for code in codes if code.strip().isalpha()}
+        told = [form for form in fitting if lengths == {{"iso2": 2, "iso3": 3}[form.system]}]
         fitting = told if len({form.names for form in told}) == 1 else [form for form in told if form.name == "2021"]
     if not fitting:
         raise TableError(

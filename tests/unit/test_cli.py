@@ -217,3 +217,31 @@ def test_who_keeps_the_data_is_told_whether_it_is_encrypted(tmp_path: Path, monk
     assert malformed.returncode == 1
     assert "64 hexadecimal digits" in malformed.stderr
     assert "0a0b" not in malformed.stderr
+
+
+def test_a_published_file_is_imported_and_exported(tmp_path: Path) -> None:
+    """An import that does not say what it took the file for, or an export that loses variables in silence."""
+    source, table, cases = tmp_path / "v2025.csv", tmp_path / "table.parquet", tmp_path / "cases.csv"
+    source.write_text("gender,ageBroad,citizenship,meansWithholdDocuments\nWoman,09--17,NAM,1\n")
+    done = ctdc("import", source, table)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Global Synthetic Dataset (2024 and 2025): 1 rows, 27 variables" in done.stdout
+    assert "meansWithholdDocs" in done.stdout
+    assert len(pq.read_table(table).column_names) == 27
+    done = ctdc("export", "--format", "htcds", table, cases)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "ctdc: htcds cannot hold, or not in full: ageBroad, meansWithholdDocs\n"
+    assert "Feminine,NAM" in cases.read_text()
+
+
+def test_a_file_that_cannot_be_imported_is_refused_in_one_line(tmp_path: Path) -> None:
+    """A traceback, a cell in a message, or half an output where a file is not what it should be."""
+    source = tmp_path / "v.csv"
+    source.write_text(f"gender,meansThreats,ageBroad\nMan,,{SENTINEL}\n")
+    for arguments in (("import", source, tmp_path / "out.csv"), ("import", source, source)):
+        done = ctdc(*arguments)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+        assert SENTINEL not in done.stderr
+    assert not (tmp_path / "out.csv").exists()
+    done = ctdc("export", "--format", "htcds", source, tmp_path / "out.xlsx")
+    assert (done.returncode, done.stderr.count("\n"), SENTINEL in done.stderr) == (1, 1, False)
