@@ -1,14 +1,17 @@
 """What is left of a run that was killed, of a home that was lost and of a zone that is encrypted, over the whole graph."""
 
+import hashlib
 import os
 import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from ctdc_pipeline import encryption, secrets
 from ctdc_pipeline.custody import backup, reseal, restore, unsealed
-from ctdc_pipeline.files import parquet_sha256, read_parquet, sha256
+from ctdc_pipeline.files import read_parquet, sha256
 from ctdc_pipeline.samples.generate import generate
 from ctdc_pipeline.zones import Zones
 from tests import driver
@@ -28,11 +31,16 @@ STAGES = (
 )
 
 
-def results(zones: Zones) -> dict[str, str]:
+def content(table: Path) -> str:
+    """A digest of what is in the table, however it is written."""
+    return hashlib.sha256(str(read_parquet(table).to_pydict()).encode()).hexdigest()
+
+
+def results(zones: Zones, *, digest: Callable[[Path], str] = sha256) -> dict[str, str]:
     """The tables and the last release by their digests; the manifest, which names the release, aside."""
     tables = [path for path in zones.private_files() if path.suffix == ".parquet" and "deliveries" not in path.parts]
     release = sorted(zones.releases.iterdir())[-1]
-    digests = {str(path.relative_to(zones.sensitive)): parquet_sha256(path) for path in tables}
+    digests = {str(path.relative_to(zones.sensitive)): digest(path) for path in tables}
     return digests | {path.name: sha256(path) for path in release.iterdir() if path.name != "manifest.json"}
 
 
@@ -56,16 +64,16 @@ def landed(samples: Zones, tmp_path: Path) -> Zones:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(samples: Zones, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What a run over the landed deliveries comes to."""
+def undisturbed(samples: Zones, tmp_path_factory: pytest.TempPathFactory) -> Zones:
+    """The home after a run that nothing disturbed."""
     home = Zones(tmp_path_factory.mktemp("undisturbed") / "home")
     shutil.copytree(samples.root, home.root)
     done = driver.run(home)
     assert done.returncode == 0, done.stderr[-3000:]
-    return results(home)
+    return home
 
 
-def test_a_run_killed_at_any_stage_is_recovered_by_running_again(landed: Zones, undisturbed: dict[str, str]) -> None:
+def test_a_run_killed_at_any_stage_is_recovered_by_running_again(landed: Zones, undisturbed: Zones) -> None:
     """Half-written tables that look whole, a lock that stays, scratch full of cases, or a delivery that is taken in twice."""
     for stage in STAGES:
         killed = driver.run(landed, kill_at=stage)
@@ -74,60 +82,74 @@ def test_a_run_killed_at_any_stage_is_recovered_by_running_again(landed: Zones, 
     done = driver.run(landed)
     assert done.returncode == 0, done.stderr[-3000:]
 
-    assert results(landed) == undisturbed
+    assert results(landed) == results(undisturbed)
     assert not list(landed.tmp.iterdir())
     assert not [path for path in landed.root.rglob("*") if path.name.endswith(".part")]
     assert len(list(landed.releases.iterdir())) == 1
 
 
-def test_a_lost_home_is_restored_and_rebuilt(landed: Zones, undisturbed: dict[str, str], tmp_path: Path) -> None:
+def test_two_runs_at_once_give_what_one_gives(landed: Zones, undisturbed: Zones) -> None:
+    """Tables of which half is one run's and half the other's, a delivery that is kept twice, a release over another."""
+    with ThreadPoolExecutor(2) as both:
+        done = list(both.map(driver.run, [landed, landed]))
+    assert [one.returncode for one in done] == [0, 0], [one.stderr[-3000:] for one in done]
+    assert results(landed) == results(undisturbed)
+    assert len(list(landed.releases.iterdir())) == 2
+
+
+def test_a_lost_home_is_restored_and_rebuilt(undisturbed: Zones, tmp_path: Path) -> None:
     """A backup from which the same tables do not come again is none."""
-    done = driver.run(landed)
-    assert done.returncode == 0, done.stderr[-3000:]
-    backup(landed, tmp_path / "backup.tar")
-    shutil.rmtree(landed.root)
-    restore(landed, tmp_path / "backup.tar")
-    assert not list(landed.landing.iterdir()), "what is rebuilt comes from the store"
-    rebuilt = driver.run(landed)
+    backup(undisturbed, tmp_path / "backup.tar")
+    home = Zones(tmp_path / "home")
+    restore(home, tmp_path / "backup.tar")
+    assert not list(home.landing.iterdir()), "what is rebuilt comes from the store"
+    rebuilt = driver.run(home)
     assert rebuilt.returncode == 0, rebuilt.stderr[-3000:]
 
-    assert results(landed) == undisturbed
-    assert len(list(landed.releases.iterdir())) == 2, "the first release was restored, the second made"
+    assert results(home) == results(undisturbed)
+    assert len(list(home.releases.iterdir())) == 2, "the first release was restored, the second made"
 
 
-def test_an_encrypted_zone_holds_nothing_in_clear(landed: Zones) -> None:
+def test_an_encrypted_zone_holds_nothing_in_clear(landed: Zones, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stolen disk or backup tells who was trafficked."""
     plant_sentinels(landed.landing)
     temp = landed.root / "temp"
     temp.mkdir()
-    environment = {**os.environ, encryption.KEY: KEY, "TMPDIR": str(temp)}
-    reference = Zones(landed.root.with_name("reference"))
-    shutil.copytree(landed.root, reference.root)
-    done, plain = driver.run(landed, environment=environment), driver.run(reference)
-    assert (done.returncode, plain.returncode) == (0, 0), done.stderr[-3000:]
-    for path in (*landed.private_files(), *(landed.root / "dagster").rglob("*"), *temp.rglob("*")):
-        if path.is_file():
-            content = path.read_bytes()
-            assert MARK.encode() not in content.lower(), path
-            assert encryption.PLAIN_TABLE not in (content[:4], content[-4:]), path
-            assert "dagster" in path.parts or content.startswith((encryption.TABLE, encryption.TOKEN)), path
-    assert not list(landed.tmp.iterdir())
-    assert leaks(reference.sensitive / "ingestion"), "without a key the marks are found"
-
-
-def test_another_key_gives_the_same_tables(landed: Zones, undisturbed: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A rotation after which the next refresh reads nothing, or something else."""
     monkeypatch.setenv(encryption.KEY, KEY)
     reseal(landed)
-    done = driver.run(landed, environment=os.environ)
+    done = driver.run(landed, environment={**os.environ, "TMPDIR": str(temp)})
     assert done.returncode == 0, done.stderr[-3000:]
-    assert results(landed) == undisturbed
-
-    monkeypatch.setenv(encryption.KEY, f"{NEW_KEY},{KEY}")
-    reseal(landed)
-    monkeypatch.setenv(encryption.KEY, NEW_KEY)
     assert unsealed(landed) == 0
-    done = driver.run(landed, environment=os.environ)
+    for path in (*landed.private_files(), *(landed.root / "dagster").rglob("*"), *temp.rglob("*")):
+        if path.is_file():
+            held = path.read_bytes()
+            assert MARK.encode() not in held.lower(), path
+            assert encryption.PLAIN_TABLE not in (held[:4], held[-4:]), path
+    assert not list(landed.tmp.iterdir())
+    assert leaks(landed.landing), "what landed, in clear, has the marks"
+
+
+def test_another_key_gives_the_same_tables(undisturbed: Zones, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rotation after which the next refresh reads nothing, or something else."""
+    home = Zones(tmp_path / "home")
+    shutil.copytree(undisturbed.root, home.root)
+    for keys in (KEY, f"{NEW_KEY},{KEY}"):
+        monkeypatch.setenv(encryption.KEY, keys)
+        reseal(home)
+    monkeypatch.setenv(encryption.KEY, NEW_KEY)
+    assert unsealed(home) == 0
+    done = driver.run(home, environment=os.environ)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert results(landed) == undisturbed
-    assert len(read_parquet(landed.table("harmonised", "victims"))) > 0
+    assert results(home, digest=content) == results(undisturbed, digest=content)
+
+    monkeypatch.setenv(encryption.KEY, KEY)
+    wrong = driver.run(home, environment=os.environ)
+    monkeypatch.delenv(encryption.KEY)
+    missing = driver.run(home, environment=os.environ)
+    for failed, told in (
+        (wrong, "cannot be decrypted with any key"),
+        (missing, "is encrypted and CTDC_SENSITIVE_KEY is not set"),
+    ):
+        assert failed.returncode == 1
+        assert told in failed.stderr
+        assert not any(key in failed.stderr for key in (KEY, NEW_KEY))
