@@ -353,6 +353,74 @@ def export(source: Path, output: Path, form: str) -> None:
     _tell(f"{len(table):,} rows in {output}")
 
 
+@cli.group(invoke_without_command=True)
+@click.pass_context
+def deliveries(context: click.Context) -> None:
+    """Say what partners delivered, and decide what of it counts.
+
+    \b
+    Examples:
+      ctdc deliveries
+      ctdc deliveries choose polaris 2021-H1 3f9a0c12be47
+      ctdc deliveries close polaris 2021-H1
+    """
+    if context.invoked_subcommand is None:
+        context.invoke(list_deliveries)
+
+
+@deliveries.command("list")
+def list_deliveries() -> None:
+    """Say what is in the store, which of it counts, what is closed, and what landed and was not taken in yet."""
+    from rich.console import Console
+
+    from ctdc_pipeline.intake import misplaced, overview
+    from ctdc_pipeline.landing import Landing
+    from ctdc_pipeline.partners.registry import SOURCES
+    from ctdc_pipeline.store import Store
+
+    zones = _zones()
+    landing = Landing.from_environment(zones.landing)
+    landed = landing.landed()
+    rows = overview(landed, landing=landing, store=Store(zones.deliveries), sources=SOURCES)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    console.print(_grid("Deliveries", ("source", "refresh", "delivery", "kind", "files", "state"), rows))
+    for problem in misplaced(landed, sources=SOURCES):
+        click.echo(f"ctdc: {problem}", err=True)
+
+
+@deliveries.command()
+@click.argument("source")
+@click.argument("refresh")
+@click.argument("delivery")
+def choose(source: str, refresh: str, delivery: str) -> None:
+    """Let DELIVERY (the first digits that `list` shows) count for REFRESH of SOURCE, whose deliveries differ.
+
+    Then ingest that refresh again.
+    """
+    from ctdc_pipeline.store import Store
+
+    zones = _zones()
+    with zones.alone():
+        chosen = Store(zones.deliveries).choose(source, refresh, delivery)
+    click.echo(f"{chosen.short} counts for {source} {refresh}. Ingest {source} for {refresh} again, then run the full refresh.")
+
+
+@deliveries.command()
+@click.argument("source")
+@click.argument("refresh")
+def close(source: str, refresh: str) -> None:
+    """Accept no new delivery of SOURCE for REFRESH or an earlier one any more."""
+    from ctdc_pipeline.partners.registry import SOURCES
+    from ctdc_pipeline.store import Store
+
+    if source not in SOURCES:
+        raise ParameterError(f"there is no source {source!r}", remedy=f"Choose among {', '.join(SOURCES)}.")
+    zones = _zones()
+    with zones.alone():
+        Store(zones.deliveries).close(source, refresh)
+    click.echo(f"{source} is closed up to {refresh}.")
+
+
 def _zones(*, warn: bool = True) -> Zones:
     """The home, with a warning if it is not encrypted."""
     from ctdc_pipeline.encryption import enabled, notice

@@ -12,7 +12,7 @@ from ctdc_pipeline.landing import Landed, Landing
 from ctdc_pipeline.partners.layout import Source
 from ctdc_pipeline.partners.reading import Ingested, IngestSummary, ingest
 from ctdc_pipeline.refreshes import Refresh
-from ctdc_pipeline.store import Delivery, Store, content_hash
+from ctdc_pipeline.store import SHORT, Delivery, Store, content_hash
 from ctdc_pipeline.zones import PRIVATE_FOLDER, Zones
 
 
@@ -52,6 +52,26 @@ def take_in(source: Source, *, refresh: str, landing: Landing, zones: Zones) -> 
     folder.parent.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
     ingested.write(folder)
     return delivery, ingested.summary
+
+
+def overview(landed: Iterable[Landed], *, landing: Landing, store: Store, sources: Mapping[str, Source]) -> list[tuple[str, ...]]:
+    """All deliveries as (source, refresh, delivery, kind, files, state): those in the store, then those that only landed.
+
+    The state is ``used``, ``contested``, ``not chosen`` or ``landed``, with ``, closed`` where nothing more is accepted. Raises
+    ResourceError and TableError.
+    """
+    rows: list[tuple[str, ...]] = []
+    for name in store.sources():
+        closed = store.closed(name)
+        for refresh, variants in sorted(store.variants(name).items()):
+            chosen = store.chosen(variants)
+            for one in variants:
+                state = "contested" if chosen is None else "used" if one == chosen else "not chosen"
+                state += ", closed" if closed and refresh <= closed else ""
+                rows.append((name, refresh.label, one.short, one.kind, str(len(one.paths())), state))
+    for one in arrivals(landed, landing=landing, store=store, sources=sources):
+        rows.append((one.source, one.refresh, one.content[:SHORT], "", "", "landed"))
+    return rows
 
 
 def misplaced(landed: Iterable[Landed], *, sources: Collection[str]) -> list[str]:

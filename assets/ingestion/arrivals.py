@@ -15,8 +15,6 @@ from ctdc_pipeline.partners.registry import SOURCES
 from resources.settings import DataHome
 
 QUIET_MINUTES = "CTDC_QUIET_MINUTES"
-CRON = {1: "0 6 5 * *", 6: "0 6 5 1,7 *"}
-"""By months between deliveries, when one is looked for."""
 CARRIED = "nothing landed; the last delivery is carried forward"
 
 
@@ -68,13 +66,13 @@ def landed_deliveries(context: dg.SensorEvaluationContext, home: DataHome) -> dg
         return dg.SensorResult(run_requests=requested(found, context.instance))
 
 
-def expected(source: str, cron: str) -> dg.ScheduleDefinition:
-    """The schedule on which a delivery of ``source`` is looked for. It takes in what its checksums call complete."""
+def expected(source: str, every: int) -> dg.ScheduleDefinition:
+    """A look for a delivery of ``source`` each ``every`` months, from January on, that takes in what its checksums call complete."""
 
     @dg.schedule(
         name=f"expected_{source}",
         job=INGESTIONS[source],
-        cron_schedule=cron,
+        cron_schedule=f"0 6 5 {','.join(map(str, range(1, 13, every)))} *",
         description=f"When {SOURCES[source].title} is expected to have sent. Without a delivery the last one is carried forward.",
     )
     def due(context: dg.ScheduleEvaluationContext, home: DataHome) -> list[dg.RunRequest] | dg.SkipReason:
@@ -87,4 +85,4 @@ def expected(source: str, cron: str) -> dg.ScheduleDefinition:
     return due
 
 
-schedules = [expected(source.name, CRON[source.every]) for source in SOURCES.values() if source.every]
+schedules = [expected(source.name, source.every) for source in SOURCES.values() if source.every]

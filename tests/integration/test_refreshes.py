@@ -1,0 +1,235 @@
+"""Deliveries over time, through the graph on a real instance: sensor, partitions, backfill, automation and the release's word."""
+
+import csv
+import json
+import shutil
+import time
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+import assets.ingestion.arrivals
+from assets.ingestion.arrivals import CARRIED, landed_deliveries
+from ctdc_pipeline.definitions import build_defs
+from ctdc_pipeline.files import read_parquet, sha256
+from resources.settings import DataHome, Engine
+from tests.deliveries import REFRESH
+from tests.integration.conftest import APPROVED, QUIET, SETTINGS, Graph, told
+
+NEXT = "2022-H1"
+
+
+@pytest.fixture
+def instance(monkeypatch: pytest.MonkeyPatch) -> Generator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+def definitions(graph: Graph) -> dg.Definitions:
+    return build_defs(resource_overrides={"home": DataHome(root=str(graph.zones.root)), "engine": Engine(**SETTINGS)})
+
+
+def tick(graph: Graph, instance: dg.DagsterInstance, cursor: str | None = None) -> dg.SensorResult:
+    """One tick of the sensor; what it asks for and the cursor it leaves."""
+    context = dg.build_sensor_context(instance=instance, cursor=cursor, resources={"home": DataHome(root=str(graph.zones.root))})
+    result = landed_deliveries(context)
+    requests = result.run_requests if isinstance(result, dg.SensorResult) else []
+    reason = result.skip_message if isinstance(result, dg.SkipReason) else None
+    return dg.SensorResult(run_requests=requests, skip_reason=reason, cursor=context.cursor)
+
+
+def ingest(graph: Graph, instance: dg.DagsterInstance, requests: Any) -> None:
+    """Do what a tick asks for."""
+    for request in requests:
+        job = definitions(graph).resolve_job_def(request.job_name)
+        result = job.execute_in_process(
+            instance=instance, partition_key=request.partition_key, run_config=QUIET, raise_on_error=False
+        )
+        assert result.success, told(result)
+
+
+def checksums(folder: Path) -> None:
+    lines = [f"{sha256(path)}  {path.name}\n" for path in sorted(folder.iterdir())]
+    (folder / "SHA256SUMS").write_text("".join(lines))
+
+
+def corrected(graph: Graph) -> Path:
+    """An increment of Polaris: its first case again with another gender, its second case opted out, and nothing else."""
+    folder = graph.land_again("polaris", refresh=NEXT)
+    cases, opt_outs = folder / "polaris_cases.csv", folder / "polaris_opt_out.csv"
+    with cases.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.reader(file))
+    names = rows[0]
+    accepted = read_parquet(graph.zones.table("harmonised", "polaris")).to_pandas()
+    first, second = (rows[number] for number in accepted["source_row"].to_list()[:2])
+    first[names.index("Victim_Gender")] = "Gender Minority"
+    with cases.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([names, first])
+    with opt_outs.open(encoding="utf-8-sig", newline="") as file:
+        heading = next(csv.reader(file))
+    entry = dict(zip(names, second, strict=True))
+    with opt_outs.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([heading, [entry[name] if name in ("Case_ID", "Victim_ID") else "" for name in heading]])
+    return folder
+
+
+def test_an_increment_corrects_and_withdraws(refreshed: Graph) -> None:
+    """The point of keeping deliveries: what a partner sends later holds for what it sent before."""
+    before = read_parquet(refreshed.zones.table("harmonised", "polaris")).to_pandas()
+    first, second = before["case_key"].to_list()[:2]
+    corrected(refreshed)
+    result = refreshed.refresh()
+
+    assert result.success, told(result)
+    after = read_parquet(refreshed.zones.table("harmonised", "polaris")).to_pandas().set_index("case_key")
+    assert after.loc[first, ["refresh", "gender"]].to_list() == [NEXT, "Transgender/NonConforming"]
+    assert second not in after.index
+    assert len(after) == len(before) - 1
+    left_out = read_parquet(refreshed.zones.table("harmonised", "polaris_exclusions")).to_pandas()
+    assert (left_out["rule"] == "superseded").sum() == 1
+
+
+def test_the_release_says_what_is_new(refreshed: Graph) -> None:
+    """A reader must be able to tell a partner who sent nothing from one whose figures did not change."""
+    assert refreshed.run("release").success
+    corrected(refreshed)
+    assert refreshed.refresh().success
+    assert refreshed.run("release").success
+    one, two = (json.loads((folder / "manifest.json").read_text()) for folder in refreshed.released())
+    assert {source: said["state"] for source, said in one["deliveries"].items() if said["state"] != "missing"} == dict.fromkeys(
+        (source for source, said in one["deliveries"].items() if said["latest_refresh"]), "new"
+    )
+    assert two["previous"] == one["version"]
+    states = {source: (said["state"], said["latest_refresh"]) for source, said in two["deliveries"].items()}
+    assert states["polaris"] == ("new", NEXT)
+    assert states["iom_mimosa"][0] == "carried forward"
+    assert two["deliveries"]["liberty_shared"]["stopped"] == "2024-01-01"
+    assert set(two["deliveries"]["polaris"]["content"]) == {REFRESH, NEXT}
+
+
+def test_the_sensor_takes_in_what_its_checksums_call_complete(refreshed: Graph, instance: dg.DagsterInstance) -> None:
+    """Half a file is never taken in, and the same bytes never run twice: not for another tick, nor a lost cursor."""
+    checksums(corrected(refreshed))
+    first = tick(refreshed, instance)
+    (request,) = first.run_requests or []
+    assert (request.job_name, request.partition_key) == ("ingest_polaris", NEXT)
+    assert instance.get_dynamic_partitions("polaris_refreshes") == [NEXT]
+    assert not tick(refreshed, instance, first.cursor).run_requests
+    (again,) = tick(refreshed, instance).run_requests or []
+    assert again.run_key == request.run_key, "two who look at once ask for the same run"
+    ingest(refreshed, instance, [request])
+    assert not tick(refreshed, instance).run_requests, "it is in the store"
+
+
+def test_the_sensor_waits_until_a_folder_is_quiet(
+    refreshed: Graph, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without checksums only time tells that an upload has ended; our own, in looks that agree."""
+    now = time.time()
+    folder = corrected(refreshed)
+    cursor, asked = None, []
+    for minutes in (0, 10, 20, 30, 40):
+        monkeypatch.setattr(assets.ingestion.arrivals.time, "time", lambda minutes=minutes: now + 60 * minutes)
+        if minutes == 10:
+            (folder / "polaris_cases.csv").write_bytes((folder / "polaris_cases.csv").read_bytes() + b"\n")
+        done = tick(refreshed, instance, cursor)
+        cursor = done.cursor
+        asked.append([request.partition_key for request in done.run_requests or []])
+    assert asked == [[], [], [], [NEXT], []]
+
+
+def test_what_is_no_delivery_is_told_and_holds_nothing_up(refreshed: Graph, instance: dg.DagsterInstance) -> None:
+    """A slip in a folder's name must neither be swallowed nor stop the other partners."""
+    (refreshed.zones.landing / "polaris" / "H1-2021").mkdir()
+    (refreshed.zones.landing / "nobody" / "2021").mkdir(parents=True)
+    said = tick(refreshed, instance).skip_reason
+    assert said is not None
+    assert "refresh label is not understood" in str(said)
+    assert "no known source" in str(said)
+    checksums(corrected(refreshed))
+    assert len(tick(refreshed, instance).run_requests or []) == 1
+
+
+def test_a_schedule_carries_the_last_delivery_forward(refreshed: Graph, instance: dg.DagsterInstance) -> None:
+    """A partner who sends nothing must not stop the others, and the tick says what happens instead."""
+    schedule = definitions(refreshed).resolve_schedule_def("expected_polaris")
+    resources = {"home": DataHome(root=str(refreshed.zones.root))}
+    with dg.build_schedule_context(instance=instance, resources=resources) as context:
+        assert schedule.evaluate_tick(context).skip_message == CARRIED
+    checksums(corrected(refreshed))
+    with dg.build_schedule_context(instance=instance, resources=resources) as context:
+        (request,) = schedule.evaluate_tick(context).run_requests or []
+    assert request.partition_key == NEXT
+
+
+def test_an_old_refresh_is_backfilled_to_the_same_bytes(refreshed: Graph) -> None:
+    """Whoever audits a release must be able to make it again, also when the landing folder is long empty."""
+    corrected(refreshed)
+    assert refreshed.refresh().success
+    before = {path: sha256(path) for path in sorted(refreshed.zones.sensitive.rglob("*.parquet"))}
+    shutil.rmtree(refreshed.zones.landing)
+    result = refreshed.run("ingest_polaris", partition=REFRESH)
+    assert result.success, told(result)
+    assert refreshed.run("full_refresh").success
+    assert {path: sha256(path) for path in before} == before
+
+
+def test_a_contested_refresh_stops_at_the_harmonisation_until_somebody_chooses(refreshed: Graph) -> None:
+    """Which of two deliveries counts is nobody's but a person's decision; until then nothing changes."""
+    victims = sha256(refreshed.zones.table("harmonised", "victims"))
+    cases = refreshed.zones.landing / "polaris" / REFRESH / "polaris_cases.csv"
+    cases.write_bytes(b"".join(cases.read_bytes().splitlines(keepends=True)[:-1]))
+    result = refreshed.run("ingest_polaris", partition=REFRESH)
+    assert "ctdc deliveries choose polaris" in told(result)
+    assert "delivered more than once" in told(refreshed.run("full_refresh"))
+    assert sha256(refreshed.zones.table("harmonised", "victims")) == victims
+    store = DataHome(root=str(refreshed.zones.root)).store()
+    shorter = min(store.deliveries("polaris"), key=lambda one: sum(file.size for file in one.files))
+    store.choose("polaris", REFRESH, shorter.short)
+    assert "is not the one that was ingested" in told(refreshed.run("full_refresh"))
+    assert refreshed.run("ingest_polaris", partition=REFRESH).success
+    assert refreshed.run("full_refresh").success
+
+
+def test_automation_makes_derived_tables_and_never_releases(landed: Graph, instance: dg.DagsterInstance) -> None:
+    """Derived tables follow deliveries by themselves; a failed gate stops that, and publishing stays a person's decision."""
+    defs = definitions(landed)
+    ingest(
+        landed,
+        instance,
+        [dg.RunRequest(job_name=f"ingest_{source}", partition_key=REFRESH) for source in register(landed, instance)],
+    )
+    first = dg.evaluate_automation_conditions(defs=defs, instance=instance)
+    asked = {key.to_user_string() for key in defs.resolve_all_asset_keys() if first.get_num_requested(key)}
+    assert {"harmonised/polaris", "harmonised/victims", "synthetic/records"} <= asked
+    assert not {key for key in asked if key.startswith(("release/", "ingestion/"))}
+    assert dg.evaluate_automation_conditions(defs=defs, instance=instance, cursor=first.cursor).total_requested == 0
+
+    landed.zones.ingested("polaris").joinpath(REFRESH, "files.parquet").unlink()
+    job = defs.resolve_job_def("ingest_iom_legacy")
+    assert job.execute_in_process(instance=instance, partition_key=REFRESH, tags=dict(APPROVED), run_config=QUIET).success
+    check = dg.Definitions.merge(
+        defs,
+        dg.Definitions(
+            jobs=[
+                dg.define_asset_job(
+                    "gate", selection=dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey(["ingestion", "polaris"]), "schema"))
+                )
+            ]
+        ),
+    )
+    check.resolve_job_def("gate").execute_in_process(instance=instance, run_config=QUIET, raise_on_error=False)
+    second = dg.evaluate_automation_conditions(defs=defs, instance=instance, cursor=first.cursor)
+    assert second.get_num_requested(dg.AssetKey(["harmonised", "iom"])) == 1
+    assert second.get_num_requested(dg.AssetKey(["harmonised", "polaris"])) == 0
+
+
+def register(graph: Graph, instance: dg.DagsterInstance) -> list[str]:
+    """Make the landed refreshes partitions; of which sources they are."""
+    sources = sorted(folder.name for folder in graph.zones.landing.iterdir())
+    for source in sources:
+        instance.add_dynamic_partitions(f"{source}_refreshes", [REFRESH])
+    return sources
