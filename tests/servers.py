@@ -50,18 +50,17 @@ class Proxy:
                 left = self.cuts.pop(0) if self.cuts else None
                 server = socket.create_connection((LOOPBACK, self.target))
                 self.open += [client, server]
-                threading.Thread(target=self._pass, args=(client, server, None), daemon=True).start()
-                threading.Thread(target=self._pass, args=(server, client, left), daemon=True).start()
+                threading.Thread(target=self._pass, args=(client, server, None, 0), daemon=True).start()
+                threading.Thread(target=self._pass, args=(server, client, left, 1), daemon=True).start()
 
-    def _pass(self, come: socket.socket, go: socket.socket, left: int | None) -> None:
-        back = come.getpeername()[1] == self.target
+    def _pass(self, come: socket.socket, go: socket.socket, left: int | None, counts: int) -> None:
         with suppress(OSError):
             while left is None or left > 0:
                 block = come.recv(1 << 14 if left is None else min(left, 1 << 14))
                 if not block:
                     break
                 go.sendall(block)
-                self.passed += len(block) if back else 0
+                self.passed += counts * len(block)
                 left = None if left is None else left - len(block)
             if left == 0 and self.stalls:
                 return

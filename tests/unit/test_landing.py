@@ -1,0 +1,418 @@
+"""Landing in a local folder, and when a folder is complete. The same over S3 and SFTP: tests/integration."""
+
+import errno
+import hashlib
+import os
+import stat
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fsspec.implementations.local import LocalFileSystem
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ctdc_pipeline.checksums import CHECKSUMS, match_checksums, read_checksums
+from ctdc_pipeline.errors import DeliveryError, ParameterError, ResourceError
+from ctdc_pipeline.landing import URL, Entry, Landed, Landing, Observations, download
+
+MINUTES = 10
+
+
+def deliver(root: Path, key: str = "polaris/2021-H1", **files: str) -> Path:
+    folder = root / key
+    folder.mkdir(parents=True)
+    for name, content in (files or {"cases": "id\n1\n", "list": "id\n2\n"}).items():
+        (folder / f"{name}.csv").write_text(content)
+    return folder
+
+
+def sums(folder: Path) -> None:
+    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in sorted(folder.iterdir())]
+    (folder / CHECKSUMS).write_text("".join(lines))
+
+
+def only(root: Path) -> Landed:
+    (landed,) = Landing(root).landed()
+    return landed
+
+
+def fetched(root: Path, landed: Landed) -> set[str]:
+    """Fetch into a new folder and give the names; on failure, check that nothing is left."""
+    out = root.parent / "out"
+    out.mkdir(exist_ok=True)
+    try:
+        return {path.name for path in Landing(root).fetch(landed, out / "copy")}
+    except BaseException:
+        assert list(out.iterdir()) == []
+        raise
+
+
+def test_folders_come_by_source_and_period(tmp_path: Path) -> None:
+    """By name, 2021-H1 would come after 2021, of which it is a part, and an increment before what it continues."""
+    for refresh in ("2021", "2021-H1", "2021-03", "2020-12-31", "newest"):
+        deliver(tmp_path, f"polaris/{refresh}")
+    deliver(tmp_path, "iom_mimosa/2021-06")
+    keys = [one.key for one in Landing(tmp_path).landed()]
+    assert keys == [
+        "iom_mimosa/2021-06",
+        *(f"polaris/{refresh}" for refresh in ("2020-12-31", "2021-03", "2021-H1", "2021", "newest")),
+    ]
+
+
+def test_what_is_no_folder_of_a_delivery_is_left_alone(tmp_path: Path) -> None:
+    """A stray file or a hidden folder must not stop the deliveries beside it."""
+    deliver(tmp_path)
+    deliver(tmp_path, ".snapshots/2021")
+    deliver(tmp_path, "polaris/.trash")
+    (tmp_path / "readme.txt").touch()
+    (tmp_path / "polaris" / "cases.csv").touch()
+    (tmp_path / "elsewhere").symlink_to(tmp_path / "polaris")
+    (tmp_path / "polaris" / "2020").symlink_to(tmp_path / "polaris" / "2021-H1")
+    assert only(tmp_path).key == "polaris/2021-H1"
+
+
+def test_a_copy_is_whole_and_private(tmp_path: Path) -> None:
+    """Case records that others on the machine can read."""
+    folder = deliver(tmp_path / "in")
+    sums(folder)
+    (folder / ".DS_Store").touch()
+    assert fetched(tmp_path / "in", only(tmp_path / "in")) == {"cases.csv", "list.csv", CHECKSUMS}
+    copy = tmp_path / "out" / "copy"
+    assert (copy / "cases.csv").read_text() == "id\n1\n"
+    assert {stat.S_IMODE(path.stat().st_mode) for path in copy.iterdir()} == {0o600}
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o700
+
+
+def test_a_copy_goes_into_an_empty_folder_and_into_no_other(tmp_path: Path) -> None:
+    """What lies there already would be taken for a part of the delivery."""
+    deliver(tmp_path / "in")
+    (tmp_path / "out" / "copy").mkdir(parents=True)
+    assert fetched(tmp_path / "in", only(tmp_path / "in"))
+    with pytest.raises(OSError, match="not empty"):
+        Landing(tmp_path / "in").fetch(only(tmp_path / "in"), tmp_path / "out" / "copy")
+
+
+REFUSED: dict[str, tuple[Any, str]] = {
+    "no files": (lambda folder: [path.unlink() for path in folder.iterdir()], "there are no files"),
+    "hidden files only": (lambda folder: [path.rename(folder / f".{path.name}") for path in folder.iterdir()], "no files"),
+    "only checksums": (lambda folder: [sums(folder), *(path.unlink() for path in folder.glob("*.csv"))], "there are no files"),
+    "upload unfinished": (lambda folder: (folder / "more.csv.part").touch(), r"file more\.csv\.part: the upload .* not finished"),
+    "upload of WinSCP": (lambda folder: (folder / "MORE.CSV.FILEPART").touch(), "the upload of a file is not finished"),
+    "nested folder": (lambda folder: (folder / "june").mkdir(), "file june: there is a folder where only files belong"),
+    "link": (lambda folder: (folder / "more.csv").symlink_to(__file__), r"file more\.csv: a link"),
+    "link to nothing": (lambda folder: (folder / "more.csv").symlink_to("nowhere"), r"file more\.csv: a link"),
+    "pipe": (lambda folder: os.mkfifo(folder / "more.csv"), "something else than a file"),
+    "new line in a name": (lambda folder: (folder / "a\nb.csv").touch(), "2021-H1: a name is too long, or has characters"),
+    "backslash in a name": (lambda folder: (folder / "..\\b.csv").touch(), "a name is too long, or has characters"),
+    "name not UTF-8": (lambda folder: (folder / os.fsdecode(b"caf\xe9.csv")).touch(), "a name is too long, or has characters"),
+    "long name": (lambda folder: (folder / ("x" * 230)).touch(), "2021-H1: a name is too long, or has characters"),
+    "no period": (
+        lambda folder: folder.rename(folder.with_name("newest")),
+        "refresh newest: the refresh label is not understood",
+    ),
+    "no day": (lambda folder: folder.rename(folder.with_name("2021-02-30")), "names no day of the calendar"),
+    "missing file": (
+        lambda folder: [sums(folder), (folder / "list.csv").unlink()],
+        r"list\.csv: SHA256SUMS lists a file that is",
+    ),
+    "extra file": (lambda folder: [sums(folder), (folder / "more.csv").touch()], r"more\.csv: the file is not in SHA256SUMS"),
+    "wrong sum": (lambda folder: [sums(folder), (folder / "list.csv").write_text("id\n3\n")], r"list\.csv: the file is not what"),
+    "no checksums": (lambda folder: (folder / CHECKSUMS).write_text("id\n3\n"), "file SHA256SUMS, row 1: the line is not"),
+    "checksums in UTF-16": (
+        lambda folder: (folder / CHECKSUMS).write_bytes("a  b".encode("utf-16")),
+        "the line is not a SHA-256",
+    ),
+}
+
+
+@pytest.mark.parametrize(("damage", "told"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_is_no_delivery_is_refused(tmp_path: Path, damage: Any, told: str) -> None:
+    """Each of these was or would be taken as less, more or other than what the partner meant to send."""
+    folder = deliver(tmp_path / "in")
+    deliver(tmp_path / "in", "iom_mimosa/2021-06")
+    damage(folder)
+    _, landed = Landing(tmp_path / "in").landed()
+    with pytest.raises(DeliveryError, match=told) as error:
+        fetched(tmp_path / "in", landed)
+    assert "\n" not in str(error.value)
+    assert error.value.partner == "polaris"
+    assert not Landing(tmp_path / "in").matches(landed)
+
+
+def test_a_folder_that_vanishes(tmp_path: Path) -> None:
+    """A partner who withdraws a delivery while it is copied."""
+    folder = deliver(tmp_path / "in")
+    landed = only(tmp_path / "in")
+    folder.rename(tmp_path / "gone")
+    with pytest.raises(DeliveryError, match="polaris, refresh 2021-H1: the folder vanished"):
+        fetched(tmp_path / "in", landed)
+    assert Landing(tmp_path / "in").find("polaris", "2021-H1") is None
+
+
+@pytest.mark.parametrize("change", ["grows", "vanishes", "another"])
+def test_a_folder_that_changes_in_mid_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    """Two states of a folder mixed in one delivery, or half of an upload."""
+    folder = deliver(tmp_path / "in")
+    landed = only(tmp_path / "in")
+    opened = LocalFileSystem.open
+
+    def opens(self: LocalFileSystem, path: str, *args: Any, **options: Any) -> Any:
+        if path.endswith("list.csv"):
+            if change == "grows":
+                (folder / "list.csv").write_text("id\n2\n3\n")
+            elif change == "vanishes":
+                (folder / "list.csv").unlink()
+            else:
+                (folder / "more.csv").touch()
+        return opened(self, path, *args, **options)
+
+    monkeypatch.setattr(LocalFileSystem, "open", opens)
+    with pytest.raises(DeliveryError, match=r"vanished|changed"):
+        Landing(tmp_path / "in", first_wait=0.001).fetch(landed, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+
+
+def test_a_full_disk_is_told_and_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting five times does not empty a disk."""
+    deliver(tmp_path / "in")
+    tries: list[Path] = []
+
+    def full(path: Path) -> None:
+        tries.append(path)
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr("ctdc_pipeline.files.sync", full)
+    with pytest.raises(ResourceError, match="the disk is full; nothing was kept"):
+        fetched(tmp_path / "in", only(tmp_path / "in"))
+    assert len(tries) == 1
+
+
+@pytest.mark.parametrize("size", [0, 4, 6])
+def test_a_download_of_another_size_leaves_nothing(tmp_path: Path, size: int) -> None:
+    """A part that is left there would pass for the file."""
+    (tmp_path / "in").write_text("12345")
+    (tmp_path / "out").mkdir()
+    with pytest.raises(ConnectionError):
+        download(LocalFileSystem(), str(tmp_path / "in"), tmp_path / "out" / "copy", size=size)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_root_that_is_not_there(tmp_path: Path) -> None:
+    """An unmounted share must not look like partners who send nothing."""
+    with pytest.raises(ResourceError, match=r"nowhere is not there\. Make it, mount it"):
+        Landing(tmp_path / "nowhere").landed()
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
+def test_a_folder_that_may_not_be_read(tmp_path: Path) -> None:
+    """One folder with wrong permissions must not hide the others, and must be told."""
+    deliver(tmp_path).chmod(0)
+    with pytest.raises(DeliveryError, match="may not be listed"):
+        fetched(tmp_path, only(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://host/x",
+        "https://host/x",
+        "/folder",
+        "landing",
+        "",
+        "file://host/x",
+        "s3:///x",
+        "sftp:///x",
+        "s3://b/x?k=1",
+        "s3://b#x",
+    ],
+)
+def test_a_root_that_is_none(url: str) -> None:
+    """A mistyped root fails when it is set, not at the first delivery."""
+    with pytest.raises(ParameterError, match=f"{URL} is no landing root"):
+        Landing(url)
+
+
+@pytest.mark.parametrize("url", ["sftp://me:hush@host/x", "s3://hush:hush@bucket/x", "sftp://:hush@host/x"])
+def test_a_root_with_a_credential_is_refused(url: str) -> None:
+    """A URL is shown in the UI, in logs and in messages."""
+    with pytest.raises(ParameterError, match="holds a credential") as told:
+        Landing(url)
+    assert "hush" not in str(told.value)
+
+
+def test_a_root_is_told_without_its_user() -> None:
+    """Who may log in where is nobody else's business."""
+    assert str(Landing("sftp://me@host:22/x")) == repr(Landing("sftp://me@host:22/x")) == "sftp://host:22/x"
+
+
+def test_the_root_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name with a space is escaped in a URL."""
+    deliver(tmp_path / "a share")
+    monkeypatch.setenv(URL, f"file://{tmp_path}/a%20share")
+    assert [one.key for one in Landing.from_environment(tmp_path / "other").landed()] == ["polaris/2021-H1"]
+    monkeypatch.setenv(URL, "")
+    assert Landing.from_environment(tmp_path).url == tmp_path
+
+
+@pytest.mark.parametrize(("url", "library", "extra"), [("s3://bucket/x", "s3fs", "s3"), ("sftp://host/x", "paramiko", "sftp")])
+def test_a_library_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, url: str, library: str, extra: str) -> None:
+    """They are optional, and an ImportError does not say so."""
+    monkeypatch.setitem(sys.modules, library, None)
+    monkeypatch.delitem(sys.modules, "ctdc_pipeline.sftp", raising=False)
+    monkeypatch.delattr("ctdc_pipeline.sftp", raising=False)
+    with pytest.raises(ParameterError, match=rf"pip install 'ctdc-pipeline\[{extra}\]'"):
+        Landing(url).landed()
+
+
+def landed(size: int = 1, etag: str = "a", *names: str) -> Landed:
+    return Landed("polaris", "2021-H1", tuple(Entry(name, size, etag) for name in (names or ("cases.csv",))))
+
+
+def never(_: Landed) -> bool:
+    return False
+
+
+def look(before: Observations, now: float, *found: Landed) -> Observations:
+    return Observations.parse(before.look(found, now=now, quiet_minutes=MINUTES, matches=never).dump())
+
+
+def test_a_folder_is_complete_when_it_was_quiet(tmp_path: Path) -> None:
+    """Taken earlier, it may be half of an upload."""
+    seen, one = Observations(), landed()
+    complete: list[bool] = []
+    for minute in range(0, 14, 2):
+        seen = look(seen, minute * 60, one)
+        complete.append(seen.complete(one))
+    assert complete == [False] * 5 + [True] * 2
+
+
+@pytest.mark.parametrize("other", [landed(2), landed(1, "b"), landed(1, "a", "cases.csv", "list.csv"), landed(1, "a", "x.csv")])
+def test_any_change_starts_the_clock_again(other: Landed) -> None:
+    """An upload that pauses for less than the quiet time is no finished one."""
+    seen = Observations()
+    for minute in range(0, 9, 3):
+        seen = look(seen, minute * 60, landed())
+    for minute in range(9, 19, 3):
+        seen = look(seen, minute * 60, other)
+        assert not seen.complete(other)
+    assert not seen.complete(landed())
+    assert look(look(seen, 21 * 60, other), 25 * 60, other).complete(other)
+
+
+def test_a_hidden_file_that_grows_keeps_the_folder_open(tmp_path: Path) -> None:
+    """rsync writes a file under a hidden name until it is whole: the folder looks quiet meanwhile."""
+    folder = deliver(tmp_path)
+    seen = Observations()
+    for number in range(5):
+        (folder / ".more.csv.Xa3f").write_text("x" * number)
+        seen = look(seen, number * 300, only(tmp_path))
+        assert not seen.complete(only(tmp_path))
+
+
+@given(st.lists(st.floats(-1e10, 1e10), max_size=40))
+def test_no_clock_makes_a_folder_complete_at_once(times: list[float]) -> None:
+    """A clock set forward or back while an upload runs must not end it. Each look here finds the folder changed or seen once."""
+    seen = Observations()
+    for number, now in enumerate(times):
+        one = landed(number // 2)
+        seen = look(seen, now, one)
+        assert not seen.complete(one)
+
+
+def test_a_clock_that_goes_back_only_waits(tmp_path: Path) -> None:
+    """A clock corrected by a day must not stop deliveries for a day either."""
+    seen = Observations()
+    for now in (1e6, 1e6 + 300, 0, 300):
+        assert not seen.complete(landed())
+        seen = look(seen, now, landed())
+    assert seen.complete(landed())
+
+
+def test_the_server_s_clock_does_not_matter(tmp_path: Path) -> None:
+    """Servers are hours off, and uploads keep the time of the original."""
+    for age in (-1e7, 1e7):
+        folder = deliver(tmp_path, f"polaris/{2021 + int(age > 0)}")
+        os.utime(folder / "cases.csv", (2e9 + age, 2e9 + age))
+    found = Landing(tmp_path).landed()
+    seen = Observations()
+    for minute in (0, 5, 10):
+        assert not any(map(seen.complete, found))
+        seen = look(seen, minute * 60, *found)
+    assert all(map(seen.complete, found))
+
+
+def test_an_empty_folder_is_never_complete() -> None:
+    """Uploads begin with the folder, and some people make it days ahead."""
+    empty = Landed("polaris", "2021-H1", (Entry(".keep", 0, "a"),))
+    seen = Observations()
+    for minute in range(0, 60, 5):
+        seen = look(seen, minute * 60, empty)
+    assert not seen.complete(empty)
+
+
+def test_checksums_that_match_end_the_wait(tmp_path: Path) -> None:
+    """Who sends checksums need not wait; and they are computed once for each state, not at every look."""
+    folder = deliver(tmp_path)
+    landing, asked = Landing(tmp_path), list[str]()
+
+    def matches(one: Landed) -> bool:
+        asked.append(one.fingerprint)
+        return landing.matches(one)
+
+    seen = Observations()
+    for minute in range(3):
+        if minute == 1:
+            sums(folder)
+        seen = seen.look(landing.landed(), now=minute * 60, quiet_minutes=MINUTES, matches=matches)
+        assert seen.complete(only(tmp_path)) == (minute >= 1)
+    assert len(asked) == len(set(asked)) == 2
+
+
+def test_a_folder_that_stays_wrong_is_told(tmp_path: Path) -> None:
+    """A delivery whose checksums are wrong would otherwise wait for ever, and nobody would know."""
+    folder = deliver(tmp_path / "in")
+    sums(folder)
+    (folder / "list.csv").write_text("id\n9\n")
+    seen = Observations()
+    for minute in (0, 5, 10):
+        seen = look(seen, minute * 60, only(tmp_path / "in"))
+    assert seen.complete(only(tmp_path / "in"))
+    with pytest.raises(DeliveryError):
+        fetched(tmp_path / "in", only(tmp_path / "in"))
+
+
+@pytest.mark.parametrize(
+    "cursor", [None, "", "x", "[]", "1", '{"at": 1}', '{"at": null, "folders": {}}', '{"at": 1, "folders": {"a": 1}}']
+)
+def test_a_cursor_that_is_not_ours_begins_anew(cursor: str | None) -> None:
+    """A sensor that cannot read its cursor fails at every tick, for ever."""
+    assert Observations.parse(cursor) == Observations()
+
+
+def test_a_quiet_time_of_nothing_is_refused() -> None:
+    """It would take every upload as it begins."""
+    with pytest.raises(ParameterError, match="more than 0"):
+        Observations().look((), now=0, quiet_minutes=0, matches=never)
+
+
+def test_checksum_files_as_people_make_them() -> None:
+    """Windows ends lines otherwise and marks the beginning; `find` puts ./ before names; others write capitals or a star."""
+    digest = "0123456789abcdef" * 4
+    content = f"\ufeff{digest.upper()} *a.csv\r\n{digest}  ./b c.csv\r\n{digest}  a.csv\n".encode()
+    listed = read_checksums(content, partner="polaris")
+    assert listed == {"a.csv": digest, "b c.csv": digest}
+    match_checksums(listed, {**listed, CHECKSUMS: "0" * 64}, partner="polaris")
+
+
+@pytest.mark.parametrize(
+    "line", ["x  a.csv", "0" * 64, f"{'0' * 64}  ../a.csv", f"{'0' * 64}  sub/a.csv", f"SHA256 (a) = {'0' * 64}"]
+)
+def test_checksum_files_that_cannot_be_read(line: str) -> None:
+    """A line passed over is a file not verified."""
+    good = f"{'1' * 64}  b.csv\n"
+    with pytest.raises(DeliveryError, match="polaris, file SHA256SUMS, row 2: the line is not"):
+        read_checksums(f"{good}{line}\n".encode(), partner="polaris")
+    with pytest.raises(DeliveryError, match="another sum"):
+        read_checksums(f"{good}{'0' * 64}  b.csv\n".encode(), partner="polaris")
