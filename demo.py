@@ -72,9 +72,6 @@ def main() -> int:
     for folder in (zones.landing, zones.deliveries, zones.sensitive / "ingestion", zones.sensitive / "harmonised"):
         shutil.rmtree(folder)  # a demonstration of another size would contest what the last one delivered
     generate(zones.prepare().landing, victims=size, seed=1)
-    for path in [path for path in zones.landing.glob("*/*") if path.is_file()]:  # until samples come with a refresh
-        (path.parent / "2021").mkdir(exist_ok=True)
-        path.rename(path.parent / "2021" / path.name)
     secrets.generate(zones)
 
     with dg.DagsterInstance.get() as instance:

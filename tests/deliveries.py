@@ -17,7 +17,7 @@ from ctdc_pipeline.landing import Landing
 from ctdc_pipeline.partners.layout import Layout
 from ctdc_pipeline.partners.reading import IngestSummary
 from ctdc_pipeline.partners.registry import PARTNERS, SOURCES
-from ctdc_pipeline.samples.generate import generate
+from ctdc_pipeline.samples.generate import REFRESH, generate
 from ctdc_pipeline.store import TERMS, Store
 from ctdc_pipeline.zones import Zones
 
@@ -40,7 +40,6 @@ VALID: dict[str, dict[str, str]] = {
     "liberty_shared": {"NGO Code": "NP01", "Client ID": "7", "Client Type": "Survivor", "Date of Entry": "2016-03-07"},
     "liberty_shared_consents": {"NGO Code": "NP01", "Client ID": "", "Consent to CTDC": "Yes"},
 }
-REFRESH = "2021-H1"
 FILES = {
     "iom_mimosa": "mimosa_1.csv",
     "iom_legacy": "iom_legacy.xlsx",
@@ -117,9 +116,6 @@ def ingested(tmp_path: Path, table: str, *, refresh: str = REFRESH) -> Path:
 def land_sample(zones: Zones, *, victims: int, seed: int) -> None:
     """Land the sample deliveries of all partners."""
     generate(zones.landing, victims=victims, seed=seed)
-    for path in [path for path in zones.landing.glob("*/*") if path.is_file()]:  # until samples come with a refresh
-        (path.parent / REFRESH).mkdir(exist_ok=True)
-        path.rename(path.parent / REFRESH / path.name)
 
 
 def receive_all(zones: Zones) -> None:

@@ -67,7 +67,7 @@ def landed_deliveries(context: dg.SensorEvaluationContext, home: DataHome) -> dg
 
 
 def expected(source: str, every: int) -> dg.ScheduleDefinition:
-    """A look for a delivery of ``source`` each ``every`` months, from January on, that takes in what its checksums call complete."""
+    """A look for a delivery of ``source`` each ``every`` months from January on; takes in what its checksums call complete."""
 
     @dg.schedule(
         name=f"expected_{source}",
