@@ -17,7 +17,7 @@ import dagster as dg
 from rich.console import Console
 from rich.table import Table
 
-from ctdc_pipeline import secrets
+from ctdc_pipeline import encryption, secrets
 from ctdc_pipeline.definitions import build_defs
 from ctdc_pipeline.files import read_parquet
 from ctdc_pipeline.landing import Landing
@@ -84,6 +84,7 @@ def main() -> int:
         return 1
     (materialization,) = released.asset_materializations_for_node("release__global_synthetic_dataset")
     summarise(zones, Path(str(materialization.metadata["folder"].value)))
+    console.print(f"Sensitive zone: {encryption.notice()}")
     console.print(f"\nTook {time.monotonic() - started:.0f} s. `make ui` shows the graph.")
     return 0
 
