@@ -42,8 +42,7 @@ def main(kill_at: str) -> int:
         Path.rename = killing  # type: ignore[method-assign, assignment]
     definitions = build_defs(resource_overrides={"engine": Engine(reporting_length=2)})
     with dg.DagsterInstance.get() as instance:
-        store = DataHome().store()
-        stored = {(source, one.refresh.label) for source in store.sources() for one in store.deliveries(source)}
+        stored = {(folder.parent.name, folder.name) for folder in DataHome().zones().deliveries.glob("*/*") if folder.is_dir()}
         deliveries = sorted(stored | {(one.source, one.refresh) for one in DataHome().landing().landed()})
         for source, refresh in deliveries:
             instance.add_dynamic_partitions(f"{source}_refreshes", [refresh])
