@@ -21,6 +21,8 @@ EXCLUSIONS = {
     "opted-out": "the person asked to be left out",
     "organisation-without-consent": "the organisation did not consent to contribute",
     "individual-without-consent": "the person did not consent, or no consent is on record",
+    "pending": "whether the person is a victim of trafficking has not been decided yet",
+    "not-confirmed": "an authority or organisation that looked into it did not confirm that the person is a victim",
     "not-a-victim": "the record is of someone who is not a victim of trafficking",
     "test-record": "the record was made for training, testing or demonstration",
     "reported-too-early": "reported before the first day from which the partner contributes",

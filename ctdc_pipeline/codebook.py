@@ -19,7 +19,7 @@ from typing import Any, Literal
 from ctdc_pipeline.errors import ParameterError
 
 Kind = Literal["year", "category", "country", "flag"]
-System = Literal["iom", "iso2", "iso3", "name", "any"]
+System = Literal["iom", "iso2", "iso3", "name", "portuguese", "any"]
 
 _DASHES = re.compile(r"[-‐‑‒–—―−]+")
 _BAND = re.compile(r"(\d+)(?:-(\d+)|\+)")
@@ -101,7 +101,11 @@ class Codebook:
 
 @dataclass(frozen=True)
 class Country:
-    """One country or territory: ISO 3166-1 codes, short name, UN (M49) region and subregion, and what else it is called."""
+    """One country or territory: ISO 3166-1 codes, short name, UN (M49) region and subregion, and what else it is called.
+
+    ``portuguese`` are names as written in Portugal, the short name of Unicode CLDR (pt-PT) or the more usual one first;
+    ``gentilics`` are how its people are called there, but for words that two countries share, such as "congolesa".
+    """
 
     iso2: str
     iso3: str
@@ -111,6 +115,8 @@ class Country:
     subregion: str
     other_codes: tuple[str, ...]
     aliases: tuple[str, ...]
+    portuguese: tuple[str, ...]
+    gentilics: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -128,7 +134,7 @@ class Countries:
         """ISO 3166-1 alpha-3 code of ``text`` in a code system, or None when it is unknown there; "any" is ISO code or name."""
         if system == "any":
             return self.alpha3(text, system="iso2") or self.alpha3(text, system="iso3") or self.alpha3(text, system="name")
-        return self._codes[system].get(_name(text) if system == "name" else text.strip().upper())
+        return self._codes[system].get(_name(text) if system in ("name", "portuguese") else text.strip().upper())
 
     def get(self, alpha3: str) -> Country | None:
         """The country with that alpha-3 code."""
@@ -143,7 +149,8 @@ class Countries:
         two = {code: c.iso3 for c in self.rows for code in (c.iso2, *c.other_codes) if len(code) == 2}
         three = {code: c.iso3 for c in self.rows for code in (c.iso3, *c.other_codes) if len(code) == 3}
         names = {_name(name): c.iso3 for c in self.rows for name in (c.name, *c.aliases)}
-        return {"iom": two, "iso2": two, "iso3": three, "name": names}
+        portuguese = {_name(name): c.iso3 for c in self.rows for name in (*c.portuguese, *c.gentilics)}
+        return {"iom": two, "iso2": two, "iso3": three, "name": names, "portuguese": portuguese}
 
 
 @cache
@@ -173,8 +180,8 @@ def _variable(row: dict[str, Any], position: int) -> Variable:
 
 
 def _country(row: dict[str, str]) -> Country:
-    codes, aliases = (tuple(filter(None, row.pop(key).split("|"))) for key in ("other_codes", "aliases"))
-    return Country(**row, other_codes=codes, aliases=aliases)
+    lists = {key: tuple(filter(None, row.pop(key).split("|"))) for key in ("other_codes", "aliases", "portuguese", "gentilics")}
+    return Country(**row, **lists)
 
 
 def _spelling(text: str) -> str:

@@ -39,6 +39,13 @@ VALID: dict[str, dict[str, str]] = {
     "polaris_opt_outs": {"Case_ID": "C1", "Victim_ID": "V1"},
     "liberty_shared": {"NGO Code": "NP01", "Client ID": "7", "Client Type": "Survivor", "Date of Entry": "2016-03-07"},
     "liberty_shared_consents": {"NGO Code": "NP01", "Client ID": "", "Consent to CTDC": "Yes"},
+    "a21": {"Case File No": "A21-1", "Client Category": "Survivor", "Consent to Share": "Yes", "Intake Date": "2016-03-07"},
+    "otsh": {
+        "N.º do guião": "2016/1",
+        "N.º da vítima": "1",
+        "Situação da vítima": "Confirmada",
+        "Data da sinalização": "07/03/2016",
+    },
 }
 FILES = {
     "iom_mimosa": "mimosa_1.csv",
@@ -47,6 +54,8 @@ FILES = {
     "polaris_opt_outs": "polaris_opt_out.csv",
     "liberty_shared": "vcms_NP01.csv",
     "liberty_shared_consents": "consent_register.csv",
+    "a21": "a21_case_files.xlsx",
+    "otsh": "otsh_sinalizacoes.csv",
 }
 LAYOUTS: dict[str, Layout] = {name: layout for source in SOURCES.values() for name, layout in source.layouts.items()}
 

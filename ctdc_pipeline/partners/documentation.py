@@ -19,6 +19,7 @@ _COUNTRIES = {
     "iso2": "ISO 3166-1 alpha-2",
     "iso3": "ISO 3166-1 alpha-3",
     "name": "names, in any usual form",
+    "portuguese": "Portuguese names, or what their people are called",
 }
 
 _INTRODUCTION = """# Partner exports

@@ -6,14 +6,15 @@ the vocabulary (field, code, layout, source); the sources themselves are modules
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Literal
 
 import pyarrow as pa
 
 from ctdc_pipeline.codebook import System
+from ctdc_pipeline.errors import ParameterError
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 """Separators of columns that are known, and what they are called."""
@@ -119,7 +120,7 @@ class Source:
 
     ``delivers`` is what a delivery is unless it says so itself: all cases, or those since the last delivery. ``every`` is how
     many months lie between deliveries, if they are expected at all. ``stopped`` is the day from which nothing more comes; what
-    came before stays.
+    came before stays. ``waivable`` are the rules of exclusion by status that an installation may set aside (``admitting``).
     """
 
     name: str
@@ -133,6 +134,27 @@ class Source:
     delivers: Literal["snapshot", "increment"] = "snapshot"
     every: int | None = None
     stopped: date | None = None
+    waivable: tuple[str, ...] = ()
+
+    def admitting(self, rules: Collection[str]) -> Source:
+        """This source with rows that ``rules`` would leave out for their status let in. Raises ParameterError.
+
+        Only ``waivable`` rules can be set aside: no setting lets in people who did not consent, or no victims.
+        """
+        if firm := sorted({*rules} - {*self.waivable}):
+            raise ParameterError(
+                f"{self.name}: no setting lets these rows in: {', '.join(firm)}",
+                remedy=f"Choose among: {', '.join(self.waivable) or 'none'}.",
+            )
+
+        def lenient(code: Code) -> Code:
+            return replace(code, means=tuple(rule for rule in code.means if rule not in rules))
+
+        fields = tuple(
+            replace(field, codes=tuple(map(lenient, field.codes))) if field.role == "status" else field
+            for field in self.cases.fields
+        )
+        return replace(self, cases=replace(self.cases, fields=fields))
 
     @property
     def layouts(self) -> dict[str, Layout]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ctdc_pipeline.partners import iom_legacy, iom_mimosa, liberty_shared, polaris
+from ctdc_pipeline.partners import a21, iom_legacy, iom_mimosa, liberty_shared, otsh, polaris
 from ctdc_pipeline.partners.layout import Source
 
 SOURCES: dict[str, Source] = {
-    source.name: source for source in (iom_legacy.SOURCE, iom_mimosa.SOURCE, liberty_shared.SOURCE, polaris.SOURCE)
+    module.SOURCE.name: module.SOURCE for module in (iom_legacy, iom_mimosa, liberty_shared, polaris, a21, otsh)
 }
 
 PARTNERS: dict[str, tuple[Source, ...]] = {

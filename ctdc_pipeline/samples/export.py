@@ -5,7 +5,9 @@ Every cell is a str and "" is an empty cell, so that nothing is lost between her
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -19,9 +21,10 @@ from ctdc_pipeline.samples.population import Persons
 Cells = NDArray[np.object_]
 
 UNOFFICIAL = {
-    "XK": {"iom": "Y1", "iso2": "XK", "iso3": "XKX", "name": "Kosovo"},
-    "TB": {"iom": "TB", "iso2": "CN", "iso3": "CHN", "name": "Tibet"},
+    "XK": {"iom": "Y1", "iso2": "XK", "iso3": "XKX", "name": "Kosovo", "portuguese": "Kosovo"},
+    "TB": {"iom": "TB", "iso2": "CN", "iso3": "CHN", "name": "Tibet", "portuguese": "Tibete"},
 }
+DAY = re.compile(r"\d{4}-\d\d-\d\d")
 ALIAS_SHARE = 0.15
 SILENT_SHARE = 0.2  # of the cells with nothing to say, how many say so with a code ("No", "Not specified") rather than a blank
 
@@ -130,21 +133,41 @@ def country_cells(rng: np.random.Generator, alpha2: Cells, system: System) -> Ce
 
     Whoever writes names does not always write the official one.
     """
-    written = {row.iso2: {"iom": row.iso2, "iso2": row.iso2, "iso3": row.iso3, "name": row.name} for row in countries().rows}
-    written |= UNOFFICIAL
+    written = {
+        row.iso2: {"iom": row.iso2, "iso2": row.iso2, "iso3": row.iso3, "name": row.name, "portuguese": row.portuguese[0]}
+        for row in countries().rows
+    } | UNOFFICIAL
     unique, where = np.unique(alpha2.astype(str), return_inverse=True)
     cells = np.array([written[code][system] if code else "" for code in unique.tolist()], dtype=object)[where]
-    if system == "name":
-        aliases = {row.iso2: list(row.aliases) for row in countries().rows if row.aliases}
+    if system in ("name", "portuguese"):
+        others = {row.iso2: row.aliases if system == "name" else row.portuguese[1:] for row in countries().rows}
+        aliases = {code: names for code, names in others.items() if names}
         for code in sorted(aliases.keys() & set(unique.tolist())):
             loose = (alpha2 == code) & (rng.random(len(cells)) < ALIAS_SHARE)
             cells[loose] = pick(rng, aliases[code], loose.sum())
     return cells
 
 
+def typed(table: pd.DataFrame, layout: Layout) -> pd.DataFrame:
+    """The cells of ``table`` as Excel holds them: days as dates, whole numbers as numbers, blanks as empty cells, else text."""
+    columns = {field.name: [_typed(field, cell) for cell in table[field.name].tolist()] for field in layout.fields}
+    return pd.DataFrame(columns, dtype=object)
+
+
 def pick(rng: np.random.Generator, values: tuple[str, ...] | list[str], size: int) -> Cells:
     """``size`` values drawn evenly."""
     return np.array(values, dtype=object)[rng.integers(0, len(values), size)]
+
+
+def _typed(field: Field, cell: str) -> date | int | str | None:
+    if field.type in ("integer", "code", "date") and cell.isdecimal():
+        return int(cell)
+    if field.type == "date" and DAY.fullmatch(cell):
+        try:
+            return date.fromisoformat(cell)
+        except ValueError:
+            return cell  # a day that is in no calendar stays the text someone typed
+    return cell or None
 
 
 def _filling(rng: np.random.Generator, field: Field, persons: Persons) -> Cells:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from datetime import date
-
 import numpy as np
 import pandas as pd
 
@@ -14,13 +11,11 @@ from ctdc_pipeline.samples.identities import identities
 from ctdc_pipeline.samples.population import Persons
 
 FILE = "iom_legacy_2002-2011.xlsx"
-NUMBERS = ("Entry type", "Age", "Date reg.", "Months exploited", "Purpose", "Recruited by")
-DAY = re.compile(r"\d{4}-\d\d-\d\d")
 TYPED_DATE, TYPED_YEAR = "%d/%m/%Y", "%Y"
 
 
 def rows(rng: np.random.Generator, persons: Persons) -> pd.DataFrame:
-    """One row a person, as str cells in the columns of the layout; ``typed`` turns them into what the workbook holds."""
+    """One row a person, as str cells in the columns of the layout; ``export.typed`` turns them into what the workbook holds."""
     size = len(persons["age"])
     who = identities(rng, size)
     home, place = persons["citizenship"], persons["country"]
@@ -60,19 +55,3 @@ def rows(rng: np.random.Generator, persons: Persons) -> pd.DataFrame:
             "Remarks": who["note"],
         },
     )
-
-
-def typed(rows: pd.DataFrame) -> pd.DataFrame:
-    """The cells as Excel holds them: dates as dates, whole numbers as numbers, blanks as empty cells, all else as text."""
-    return pd.DataFrame({name: [_typed(name, cell) for cell in rows[name].tolist()] for name in rows}, dtype=object)
-
-
-def _typed(name: str, cell: str) -> date | int | str | None:
-    if name in NUMBERS and cell.isdecimal():
-        return int(cell)
-    if name == "Date reg." and DAY.fullmatch(cell):
-        try:
-            return date.fromisoformat(cell)
-        except ValueError:
-            return cell  # a day that is in no calendar stays the text someone typed
-    return cell or None

@@ -10,7 +10,7 @@ from ctdc_pipeline.samples import export
 from ctdc_pipeline.samples.identities import identities
 from ctdc_pipeline.samples.population import Persons
 
-FILE = "mimosa_cases_2021-03-31.csv"
+FILE = "mimosa_cases_{day}.csv"
 GENDERS = {"Female": "F", "Male": "M", "TransFemale": "TF", "TransMale": "TM", "NonConforming": "NC"}
 
 ASSISTANCE = ("SHE", "MED", "SHE|MED", "LEG|PSY", "RET|REI", "MED|PSY|RET")

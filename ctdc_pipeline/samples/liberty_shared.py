@@ -11,7 +11,7 @@ from ctdc_pipeline.samples.identities import identities
 from ctdc_pipeline.samples.population import Persons
 
 NGOS = 43
-REGISTER_FILE = "consent_register_2021Q1.csv"
+REGISTER_FILE = "consent_register_{label}.csv"
 GENDERS = {"Female": "Woman/Girl", "Male": "Man/Boy", "TransFemale": "Transgender", "TransMale": "Transgender"}
 PROVINCES = ("Province One", "Province Two", "Delta", "Highlands")
 TRANSITS = ("THA", "THA;MYS", "IND", "VNM;LAO")

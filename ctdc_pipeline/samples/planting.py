@@ -38,15 +38,19 @@ DEFECTS = {
 SENT_TWICE, CASE_AGAIN = 1.5, 1.0
 ODDITY = 5.0
 BEFORE_ALL, AFTER_ALL = date(1997, 5, 14), date(2199, 5, 14)
-NO_COUNTRY = {"iom": "QQ", "iso2": "QQ", "iso3": "QQQ", "name": "Atlantis"}
+NO_COUNTRY = {"iom": "QQ", "iso2": "QQ", "iso3": "QQQ", "name": "Atlantis", "portuguese": "Atlântida"}
 
 
 class Planting:
-    """Plants into ``table``, an export of ``source`` as str cells, and counts in ``planted`` the rows by rule or oddity."""
+    """Plants into ``table``, an export of ``source`` as str cells, and counts in ``planted`` the rows by rule or oddity.
+
+    ``origin`` is the row of the first table that each row of ``table`` was or was copied from.
+    """
 
     def __init__(self, rng: np.random.Generator, source: Source, table: pd.DataFrame) -> None:
         self.rng, self.source, self.table = rng, source, table
         self.planted: Counter[str] = Counter()
+        self.origin: Rows = np.arange(len(table))
         self._sound = np.ones(len(table), dtype=bool)
 
     def already(self, rule: str, rows: Mask) -> None:
@@ -140,6 +144,7 @@ class Planting:
         rows = self.take("duplicate-case", per_mille, where)
         copies = np.arange(len(self.table), len(self.table) + len(rows))
         self.table = pd.concat([self.table, self.table.iloc[rows]], ignore_index=True)
+        self.origin = np.concatenate([self.origin, self.origin[rows]])
         self._sound = np.concatenate([self._sound, np.zeros(len(rows), dtype=bool)])
         return copies
 

@@ -10,8 +10,8 @@ from ctdc_pipeline.samples import export
 from ctdc_pipeline.samples.identities import identities
 from ctdc_pipeline.samples.population import Persons
 
-FILE = "polaris_cases_2021Q1.csv"
-OPT_OUT_FILE = "polaris_opt_outs_2021Q1.csv"
+FILE = "polaris_cases_{label}.csv"
+OPT_OUT_FILE = "polaris_opt_outs_{label}.csv"
 GENDERS = {"Female": "Female", "Male": "Male"}
 THIRD_PARTIES = ("Family", "Community", "Provider", "Police")
 STATES = ("California", "Texas", "Florida", "New York", "Ohio", "Georgia", "Michigan", "Nevada")
@@ -76,6 +76,11 @@ def rows(rng: np.random.Generator, persons: Persons) -> pd.DataFrame:
             "Last_Modified": export.dates(export.shifted(rng, persons["registered"], 90), day),
         },
     )
+
+
+def before_revision(rows: pd.DataFrame) -> pd.DataFrame:
+    """How ``rows`` read when they were first delivered, before more was learnt."""
+    return rows.assign(Situation_Status="Moderate", Call_Narrative="", Duration_Months="", Last_Modified=rows["Report_Date"])
 
 
 def opt_outs(rng: np.random.Generator, listed: pd.DataFrame) -> pd.DataFrame:
