@@ -349,10 +349,16 @@ class Landing:
             )
         if isinstance(error, FileNotFoundError | NotADirectoryError):
             return ResourceError(f"the landing root {self} is not there", remedy=f"Make it, mount it, or correct {URL}.")
+        if isinstance(error, PermissionError) and landed:
+            return DeliveryError(
+                "a file may not be read; nothing was kept",
+                remedy="Permit us to read the folder and all that is in it.",
+                partner=landed.source,
+                refresh=landed.refresh,
+            )
         if isinstance(error, PermissionError) or kind in _SETTINGS:
-            place = f"the landing root {self}" + (f", folder {landed.key}," if landed else "")
             return ResourceError(
-                f"{place} may not be read ({kind})",
+                f"the landing root {self} may not be read ({kind})",
                 remedy="Check the credentials and what they permit; docs/landing.md has them.",
             )
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):

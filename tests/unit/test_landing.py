@@ -205,12 +205,33 @@ def test_a_root_that_is_not_there(tmp_path: Path) -> None:
         Landing(tmp_path / "nowhere").landed()
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
-def test_a_folder_that_may_not_be_read(tmp_path: Path) -> None:
-    """One folder with wrong permissions must not hide the others, and must be told."""
-    deliver(tmp_path).chmod(0)
+def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One file with wrong permissions must not look like a root that is closed, and stop the other partners' deliveries."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError
+
+    deliver(tmp_path / "in")
+    monkeypatch.setattr(LocalFileSystem, "open", refuse)
+    with pytest.raises(DeliveryError, match="polaris, refresh 2021-H1: a file may not be read"):
+        fetched(tmp_path / "in", only(tmp_path / "in"))
+
+
+def test_a_folder_that_may_not_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same of a folder: the others are listed all the same."""
+    listed = LocalFileSystem.ls
+
+    def ls(self: LocalFileSystem, path: str, **options: Any) -> Any:
+        if path.endswith("2021-H1"):
+            raise PermissionError
+        return listed(self, path, **options)
+
+    deliver(tmp_path / "in")
+    deliver(tmp_path / "in", "polaris/2020")
+    monkeypatch.setattr(LocalFileSystem, "ls", ls)
+    _, closed = Landing(tmp_path / "in").landed()
     with pytest.raises(DeliveryError, match="may not be listed"):
-        fetched(tmp_path, only(tmp_path))
+        fetched(tmp_path / "in", closed)
 
 
 @pytest.mark.parametrize(
