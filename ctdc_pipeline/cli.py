@@ -52,6 +52,7 @@ Examples:
   ctdc count victims.csv --output counts.parquet --length 3 --k 10
   ctdc synthesize victims.csv --output synthetic.csv --k 10 --seed 7
   ctdc evaluate victims.csv synthetic.csv --k 10 --length 3
+  ctdc import CTDC_synthetic_20210825.tsv published.parquet
 """
 
 
@@ -102,7 +103,7 @@ def _engine_options(command: Command) -> Command:
 @click.group(epilog=EPILOG)
 @click.version_option(package_name="ctdc-pipeline")
 def cli() -> None:
-    """Count, synthesise and evaluate categorical tables, and make sample partner exports.
+    """Count, synthesise and evaluate categorical tables, read published ones, and make sample partner exports.
 
     Tables are CSV, TSV or Parquet files. An empty cell is missing, and so is 0, except in columns named by --sensitive-zeros.
     """

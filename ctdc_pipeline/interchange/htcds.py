@@ -16,6 +16,7 @@ import re
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import zip_longest
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from ctdc_pipeline.partners.reading import Place
 
 COUNTRY = "hte_Country (Exploitation)"
 """A column made in reading: ``hte_Country`` where ``hte_Type`` is Exploitation, else ``vic_LocationOfExploitation`` where that is
-the name or code of a country. A location of any other kind says nothing here."""
+the name or three-letter code of a country. A location of any other kind says nothing here."""
 CASE = "cas_CaseNumber"
 """What tells cases apart in an export of ours; not part of the standard."""
 
@@ -292,6 +293,8 @@ def as_source(source: Source) -> Source:
 
 def matches(path: Path) -> bool:
     """Whether the file at ``path`` is headed by HTCDS system names, of whichever serialisation. Raises OSError."""
+    if path.stat().st_size > reading.MAX_BYTES:
+        return False
     raw = read_bytes(path)
     if not raw.startswith(b"PK"):
         heading = _spelling(raw.partition(b"\n")[0].decode("utf-8", "replace"))
@@ -428,9 +431,10 @@ def _value(text: str, field: Field, known: Callable[[str], str | None]) -> tuple
         return whole or text, ""
     if ";" in text:
         parts, found, inner = text.split(";"), [], ""
+        longest = 1 + max((code.label.count(";") for code in field.codes), default=0)
         while parts:
             # Some labels hold a semicolon themselves, so the longest run of parts that is a value is one.
-            for end in range(len(parts), 0, -1):
+            for end in range(min(len(parts), longest), 0, -1):
                 if value := known(";".join(parts[:end])):
                     found.append(value)
                     parts = parts[end:]
@@ -455,19 +459,23 @@ def _spaced(text: str, field: Field, known: Callable[[str], str | None]) -> list
 def _known(field: Field) -> Callable[[str], str | None]:
     """How a value is recognised: a country by code or name, an entry of a pick list by system name, label or definition."""
     if field.role == "citizenship":
-        return lambda text: countries().alpha3(text, system="any")
+        return cache(lambda text: countries().alpha3(text, system="any"))
     spellings = {_spelling(text): code.code for code in field.codes for text in (code.label, code.code)}
     spellings |= {f"methodsofcontrol{spelling}": code for spelling, code in spellings.items()}
     if "yes" in spellings:
         spellings |= {"1": "TRUE", "0": "FALSE"}
-    return lambda text: spellings.get(_spelling(text))
+    return cache(lambda text: spellings.get(_spelling(text)))
 
 
 def _exploitation_country(table: dict[str, np.ndarray], size: int) -> np.ndarray:
     blank = np.full(size, "", object)
     event = np.where(table.get("hte_Type", blank) == "Exploitation", table.get("hte_Country", blank), "")
     rows, places = pd.factorize(table.get("vic_LocationOfExploitation", blank))
-    found = np.array([countries().alpha3(str(place), system="any") or "" for place in places], object)[rows] if size else blank
+    # Two letters are as likely a place within a country: LA, CA.
+    known = [
+        countries().alpha3(place, system="iso3") or countries().alpha3(place, system="name") or "" for place in map(str, places)
+    ]
+    found = np.array(known, object)[rows] if size else blank
     return np.where(event != "", event, found)
 
 

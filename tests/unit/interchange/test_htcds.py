@@ -137,6 +137,26 @@ def test_a_survey_gives_the_same_as_the_form(tmp_path: Path) -> None:
     assert derived(table) == derived(read(form(tmp_path / "form.xlsx", FULL)))
 
 
+def test_a_file_is_the_same_however_it_was_saved(tmp_path: Path) -> None:
+    """Guards against a form saved as text, or submissions saved as a workbook, that are no longer known."""
+    expected = derived(read(form(tmp_path / "form.xlsx", FULL)))
+    submissions = form(tmp_path / "survey.xlsx", FULL, names=[XLSFORM.get(name, name) for name in NAMES if name], labels=None)
+    workbook = openpyxl.load_workbook(submissions)
+    workbook.worksheets[0].delete_rows(3, 9)
+    for column, name in enumerate([name for name in NAMES if name], start=1):
+        workbook.worksheets[0].cell(2, column, {**VALID, **FULL}.get(name, ""))
+    workbook.save(submissions)
+    assert derived(read(submissions)) == expected
+    for delimiter in ",;\t":
+        saved = tmp_path / "form.csv"
+        with saved.open("w", encoding="utf-8", newline="") as file:
+            full = {**VALID, **FULL}
+            cells = [NAMES, LABELS, [full.get(name, "") for name in NAMES], ["2", *[""] * (len(NAMES) - 1)]]
+            csv.writer(file, delimiter=delimiter).writerows(cells)
+        assert htcds.matches(saved)
+        assert derived(read(saved)) == expected
+
+
 def test_reading_with_the_layout_is_the_same(tmp_path: Path) -> None:
     """Ingestion reads by layout; it must not get another table."""
     path = form(tmp_path / "form.xlsx", FULL)
@@ -202,8 +222,11 @@ def test_the_country_of_an_event_counts_where_the_event_is_exploitation(tmp_path
     events = [
         {"hte_Type": "Transit", "hte_Country": "MY", "vic_LocationOfExploitation": "Bangkok, Thailand"},
         {"hte_Type": "Exploitation", "hte_Country": "MY", "vic_LocationOfExploitation": "Thailand"},
+        {"vic_LocationOfExploitation": "LA"},
+        {"vic_LocationOfExploitation": "Lao People's Democratic Republic"},
     ]
-    assert derived(read(survey(tmp_path / "survey.csv", *events)))["CountryOfExploitation"] == [None, "MYS"]
+    found = derived(read(survey(tmp_path / "survey.csv", *events)))["CountryOfExploitation"]
+    assert found == [None, "MYS", None, "LAO"]
 
 
 def refusal(path: Path) -> DeliveryError:
