@@ -21,12 +21,13 @@ from math import fsum, log2, sqrt
 from pathlib import Path
 
 import duckdb
+import pandera.pandas as pandera
 import pyarrow as pa
 
 from ctdc_pipeline.codebook import codebook
 from ctdc_pipeline.files import queries
 
-RARE = 0.05
+RARE = 0.1
 """Largest share of cases that may have an attribute for it to count as evidence."""
 SHARED = 2
 """How many rare attributes both cases must have."""
@@ -80,6 +81,21 @@ def beyond_chance(counts: pa.Table) -> list[str]:
         for row in counts.to_pylist()
         if row["observed"] > row["expected"] + Z * sqrt(max(row["expected"], 1))
     ]
+
+
+def schema() -> pandera.DataFrameSchema:
+    """What ``possible_duplicates`` lists: two pseudonyms of two partners, and at least as much in common as the rule asks."""
+    key = pandera.Check.str_matches(r"^[0-9a-f]{64}$")
+    sides = {
+        f"{name}_{side}": pandera.Column(str, key if name == "case_key" else None)
+        for side in "ab"
+        for name in ("partner", "case_key")
+    }
+    figures = {"score": pandera.Column(float, pandera.Check.gt(0)), "shared": pandera.Column("int64", pandera.Check.ge(SHARED))}
+    ordered = pandera.Check(lambda frame: frame["partner_a"] < frame["partner_b"], name="two partners")
+    return pandera.DataFrameSchema(
+        {**sides, **figures}, checks=ordered, strict=True, ordered=True, unique=["case_key_a", "case_key_b"]
+    )
 
 
 def _evidence(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, float]]:

@@ -22,6 +22,7 @@ from ctdc_pipeline.errors import DeliveryError, ParameterError, TableError
 from ctdc_pipeline.files import parquet_rows, read_parquet, write_parquet
 from ctdc_pipeline.partners.layout import Source
 from ctdc_pipeline.partners.registry import PARTNERS
+from ctdc_pipeline.profiles import keep, of_partner
 from ctdc_pipeline.schemas import ORIGIN
 from ctdc_pipeline.sensitive_countries import NOTHING, SUPPRESSED, DenyList, by_variable
 from ctdc_pipeline.store import Delivery, Store
@@ -110,14 +111,16 @@ def harmonise(
     key: bytes,
     as_of: date,
     proxies: Mapping[str, Sequence[str]] | None = None,
+    admits: Mapping[str, Sequence[str]] | None = None,
     deny: DenyList = NOTHING,
 ) -> HarmoniseSummary:
     """Harmonise the current state of every source of ``partner``, whose deliveries ``ingest`` read below ``ingested``.
 
     Writes ``<partner>.parquet`` and ``<partner>_quarantine``, ``_exclusions``, ``_accounting``, ``_deliveries`` and
-    ``_suppressed`` below ``folder``. A source that never delivered has no rows and is named in a warning. ``key`` keys the
-    pseudonyms; ``as_of`` is the day after which nothing may lie. ``proxies`` gives, by source, the fields for the country of
-    exploitation in the order to try them. Values on the list ``deny`` become missing. Raises DeliveryError, ParameterError,
+    ``_suppressed`` below ``folder``, and ``_profiles`` of this state and the one before. A source that never delivered has no
+    rows and is named in a warning. ``key`` keys the pseudonyms; ``as_of`` is the day after which nothing may lie. ``proxies``
+    gives, by source, the fields for the country of exploitation in the order to try them, ``admits`` the rules by status that
+    leave nobody out (``Source.admitting``). Values on the list ``deny`` become missing. Raises DeliveryError, ParameterError,
     TableError.
     """
     parts: list[_Tables] = []
@@ -135,9 +138,10 @@ def harmonise(
         for group in now.groups:
             # What was configured are columns of the source's own layout.
             order = (proxies or {}).get(source.name, ()) if group.source == source else ()
-            derived = derive(group.tables[source.name], source=group.source, as_of=as_of, proxies=order)
-            admission = admit(derived, source=group.source, tables=group.tables, key=key)
-            parts.append(_tables(group.source, group.tables[source.name], derived, admission))
+            sent = group.source.admitting((admits or {}).get(source.name, ()))
+            derived = derive(group.tables[source.name], source=sent, as_of=as_of, proxies=order)
+            admission = admit(derived, source=sent, tables=group.tables, key=key)
+            parts.append(_tables(sent, group.tables[source.name], derived, admission))
             warnings += admission.warnings
         parts.append(_set_aside(source, now, used))
         rows |= {(source.name, refresh): count for refresh, count in now.rows.items()}
@@ -146,6 +150,8 @@ def harmonise(
     whole = replace(whole, harmonised=cases, suppressed=suppressed)
     whole.prove(rows)
     whole.write(folder, partner, f"{partner}_")
+    state = of_partner(whole.harmonised, accounting=whole.accounting, deliveries=whole.deliveries)
+    keep(state, folder / f"{partner}_profiles.parquet", deny=deny)
     return whole.summary(partner, warnings)
 
 

@@ -10,7 +10,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from ctdc_pipeline.errors import TableError
 from ctdc_pipeline.files import read_parquet, write_parquet
 from ctdc_pipeline.partners.layout import Field, Layout, Source
 from ctdc_pipeline.refreshes import Refresh
+from ctdc_pipeline.sensitive_countries import NOTHING, DenyList
 from ctdc_pipeline.store import Delivery, Kind, Store
 
 MISSING, FILLED, UNLISTED = "", "(filled)", "(not listed)"
@@ -108,14 +109,16 @@ def of_partner(harmonised: pa.Table, *, accounting: pa.Table, deliveries: pa.Tab
     )
 
 
-def keep(profile: Profile, path: Path) -> None:
+def keep(profile: Profile, path: Path, *, deny: DenyList = NOTHING) -> None:
     """Write ``profile`` to ``path``, and with it the one before: that of the last state with other content.
 
-    Made from the same deliveries again, it takes its own place, so that a rerun changes nothing. Raises OSError.
+    Made from the same deliveries again, it takes its own place, so that a rerun changes nothing. What came on the list ``deny``
+    meanwhile is forgotten. Raises OSError.
     """
     now, before = kept(path)
     if now and now.content != profile.content:
         before = now
+    before = replace(before, values={**before.values, **_without(before, deny)}) if before else None
     parts = [_as_table(one, state) for one, state in ((profile, "now"), (before, "before")) if one]
     write_parquet(pa.concat_tables(parts), path)
 
@@ -126,6 +129,17 @@ def kept(path: Path) -> tuple[Profile | None, Profile | None]:
         return None, None
     rows = read_parquet(path).to_pylist()
     return _as_profile([row for row in rows if row["state"] == "now"]), _as_profile([r for r in rows if r["state"] == "before"])
+
+
+def _without(profile: Profile, deny: DenyList) -> dict[str, Mapping[str, int]]:
+    """The counts of the variables that ``deny`` is about, with what it lists counted as missing."""
+    found: dict[str, Mapping[str, int]] = {}
+    for name, codes in deny.codes.items():
+        counts: Counter[str] = Counter()
+        for value, rows in profile.values[name].items():
+            counts[MISSING if value in codes else value] += rows
+        found[name] = _sorted(counts)
+    return found
 
 
 def _counts(column: pa.ChunkedArray) -> Counter[str]:

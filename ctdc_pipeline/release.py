@@ -26,6 +26,7 @@ from ctdc_pipeline.files import PUBLIC_FILE, queries, read_parquet, sha256, sync
 from ctdc_pipeline.partners.registry import SOURCES
 from ctdc_pipeline.refreshes import Refresh
 from ctdc_pipeline.schemas import release_schema
+from ctdc_pipeline.sensitive_countries import NOTHING, DenyList, published
 from ctdc_pipeline.tables import write_table
 from ctdc_pipeline.validation import validate
 from ctdc_pipeline.zones import Zones
@@ -55,12 +56,13 @@ def next_version(releases: Path, *, today: date) -> str:
     return next(name for number in range(1, len(taken) + 2) if (name := f"{today:%Y.%m.%d}-{number}") not in taken)
 
 
-def publish(zones: Zones, *, version: str, k: int, length: int, last_year: int) -> Release:
+def publish(zones: Zones, *, version: str, k: int, length: int, last_year: int, deny: DenyList = NOTHING) -> Release:
     """Build release ``version`` from the tables of the sensitive zone, prove it, and move it into the public zone.
 
     ``version`` is a name, or empty for the next one of the day. A version that exists is never overwritten, and after any error
     nothing is published and nothing is left in staging. ``k``, ``length`` and ``last_year`` are what the tables were made with;
-    if they were not, the proof or the schema fails. Raises ParameterError, PrivacyError, ReleaseError, ResourceError, TableError.
+    if they were not, the proof or the schema fails. No table may hold a country on the list ``deny``. Raises ParameterError,
+    PrivacyError, ReleaseError, ResourceError, TableError.
     """
     version = version or next_version(zones.releases, today=datetime.now(UTC).date())
     if not re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z.-]*", version):
@@ -70,11 +72,14 @@ def publish(zones: Zones, *, version: str, k: int, length: int, last_year: int) 
     for stage, name in (
         ("harmonised", "victims"),
         ("harmonised", "deliveries"),
+        ("harmonised", "suppressed"),
         ("synthetic", "records"),
         ("counts", "reportable_aggregates"),
     ):
         if not zones.table(stage, name).is_file():
             raise TableError(f"there is no table {stage}/{name} to release", remedy="Run the full refresh first.")
+    for stage, name in (("harmonised", "victims"), ("synthetic", "records")):
+        deny.require(read_parquet(zones.table(stage, name), columns=list(codebook().names)))
     try:
         # In the sensitive zone, so that the public one never holds a file that was not proved.
         with TemporaryDirectory(dir=zones.tmp, prefix=f"release-{version}-") as folder:
@@ -162,6 +167,7 @@ def _write_manifest(zones: Zones, staging: Path, *, length: int, proof: disclosu
         "files": dict(files),
         "previous": before.get("version"),
         "deliveries": _deliveries(zones, before),
+        "suppressed_values": published(read_parquet(zones.table("harmonised", "suppressed")), k=proof.k),
     }
     (staging / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 

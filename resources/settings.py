@@ -11,6 +11,7 @@ from pydantic import Field
 
 from ctdc_pipeline import secrets
 from ctdc_pipeline.landing import Landing
+from ctdc_pipeline.sensitive_countries import DenyList
 from ctdc_pipeline.store import Store
 from ctdc_pipeline.zones import Zones
 
@@ -67,12 +68,26 @@ class Engine(dg.ConfigurableResource[None]):
         default={},
         description="By source, the fields for the country of exploitation, most trusted first; empty: as in the layout.",
     )
+    admits: dict[str, list[str]] = Field(
+        default={},
+        description="By source, the rules by status that leave nobody out there, such as `pending` for `otsh`; empty: none.",
+    )
+    suppressed_countries: dict[str, list[str]] = Field(
+        default={},
+        description="Countries never to be named: alpha-3 codes by `citizenship` and `CountryOfExploitation`. Their values become"
+        " missing when partners are harmonised, and the release says how many.",
+    )
     threads: int | None = Field(default=None, description="Threads for counting and synthesis; all processors if not set.")
     memory_limit: str = Field(default="4GB", description="Memory that DuckDB may use before it spills to the sensitive zone.")
 
     def limits(self, *, spill: Path) -> Limits:
         """The limits of the counting, which spills to the folder ``spill``."""
         return {"threads": self.threads, "memory_limit": self.memory_limit, "temp_dir": spill}
+
+    @property
+    def deny(self) -> DenyList:
+        """The countries never to be named. Raises ParameterError."""
+        return DenyList.of(self.suppressed_countries)
 
     @property
     def last_day(self) -> date:

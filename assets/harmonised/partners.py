@@ -22,24 +22,25 @@ def partner_asset(partner: str) -> dg.AssetsDefinition:
         code_version="2",
         deps=[EXPORTS[source.name] for source in PARTNERS[partner]],
         description=f"Cases of {partner}: the release variables and the details they derive from, and a keyed pseudonym of the "
-        "case. Its quarantine, exclusions and account are written with it.\n\n"
+        "case. Its quarantine, exclusions, account and suppressed values are written with it.\n\n"
         "Sensitive: no names, but records of people. For the data team only.",
     )
     @guarded()
     def cases(home: DataHome, engine: Engine) -> Materialized:
-        zones = home.zones()
-        path = zones.table("harmonised", partner)
+        path = home.zones().table("harmonised", partner)
         summary = harmonise(
             partner,
             store=home.store(),
-            ingested=zones.sensitive / "ingestion",
+            ingested=home.zones().sensitive / "ingestion",
             folder=path.parent,
             key=home.pseudonym_key(),
             as_of=engine.last_day,
             proxies=engine.proxies,
+            admits=engine.admits,
+            deny=engine.deny,
         )
         outcomes = {"rows_in": summary.rows, "accepted": summary.accepted}
-        reasons = {"quarantined": dg.MetadataValue.json(summary.quarantined), "excluded": dg.MetadataValue.json(summary.excluded)}
+        reasons = {why: dg.MetadataValue.json(getattr(summary, why)) for why in ("quarantined", "excluded", "suppressed")}
         return table_result(path, **outcomes, **reasons, warnings="; ".join(summary.warnings) or "none")
 
     return cases

@@ -7,12 +7,13 @@ import dagster as dg
 from assets.gates import plain, schema_gate, verdict
 from assets.harmonised.partners import CASES
 from assets.reporting import KINDS, OWNERS, Materialized, guarded, table_result
-from ctdc_pipeline.errors import CtdcError
+from ctdc_pipeline.errors import CtdcError, PrivacyError
 from ctdc_pipeline.files import read_parquet
 from ctdc_pipeline.harmonise import ACCOUNTING, DELIVERIES, EXCLUDED, QUARANTINE, delivered_rows, prove, unite
 from ctdc_pipeline.partners.registry import PARTNERS
 from ctdc_pipeline.schemas import harmonised_schema
-from resources.settings import DataHome
+from ctdc_pipeline.sensitive_countries import SUPPRESSED
+from resources.settings import DataHome, Engine
 
 
 def _table(name: str, description: str) -> dg.AssetSpec:
@@ -53,7 +54,13 @@ deliveries = _table(
     "Internal: for the data team and the release approver.",
 )
 
-ALL = (victims, quarantine, exclusions, accounting, deliveries)
+suppressed = _table(
+    "suppressed",
+    "How many values of countries that must not be named became missing: partner, source, refresh, variable, count.\n\n"
+    "Internal: counts only, not protected. For the data team and the release approver.",
+)
+
+ALL = (victims, quarantine, exclusions, accounting, deliveries, suppressed)
 
 
 @dg.multi_asset(specs=ALL)
@@ -73,6 +80,22 @@ quarantine_schema = schema_gate(quarantine, lambda _: plain(QUARANTINE))
 exclusions_schema = schema_gate(exclusions, lambda _: plain(EXCLUDED))
 accounting_schema = schema_gate(accounting, lambda _: plain(ACCOUNTING))
 deliveries_schema = schema_gate(deliveries, lambda _: plain(DELIVERIES))
+suppressed_schema = schema_gate(suppressed, lambda _: plain(SUPPRESSED))
+
+
+@dg.asset_check(
+    asset=victims.key,
+    name="no_suppressed_country",
+    blocking=True,
+    description="No citizenship and no country of exploitation is one that must not be named.",
+)
+@guarded()
+def no_suppressed_country(home: DataHome, engine: Engine) -> dg.AssetCheckResult:
+    try:
+        engine.deny.require(read_parquet(home.zones().table("harmonised", "victims")))
+    except PrivacyError as error:
+        return verdict(False, str(error))
+    return verdict(True, "")
 
 
 @dg.asset_check(
@@ -84,7 +107,7 @@ deliveries_schema = schema_gate(deliveries, lambda _: plain(DELIVERIES))
 @guarded()
 def every_row_accounted_for(home: DataHome) -> dg.AssetCheckResult:
     zones = home.zones()
-    tables = {spec.key.path[1]: read_parquet(zones.table(*spec.key.path)) for spec in ALL}
+    tables = {spec.key.path[1]: read_parquet(zones.table(*spec.key.path)) for spec in ALL if spec != suppressed}
     harmonised, sent = tables.pop("victims"), tables.pop("deliveries")
     try:
         rows = delivered_rows(PARTNERS, store=home.store(), ingested=zones.sensitive / "ingestion", deliveries=sent)

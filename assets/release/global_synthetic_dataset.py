@@ -40,9 +40,8 @@ def global_synthetic_dataset(
     approver = context.run.tags.get(APPROVER, "").strip()
     if not approver:
         raise dg.Failure(f"Nobody approved this. Launch the job `release` with the tag {APPROVER}.", allow_retries=False)
-    done = release.publish(
-        home.zones(), version=config.version, k=engine.k, length=engine.reporting_length, last_year=engine.last_year
-    )
+    made_with = {"k": engine.k, "length": engine.reporting_length, "last_year": engine.last_year}
+    done = release.publish(home.zones(), version=config.version, **made_with, deny=engine.deny)
     figures = {
         "dagster/row_count": done.proof.synthetic_records,
         "dagster/column_schema": column_schema(done.folder / f"{release.RECORDS}.parquet"),

@@ -36,6 +36,16 @@ def with_value(column: str, value: Any) -> Edit:
     return edit
 
 
+def one_partner(_: pd.DataFrame) -> pd.DataFrame:
+    """A pair of cases of one partner, which are not possible duplicates by the rule."""
+    sides = {"partner_a": "iom", "case_key_a": "0" * 64, "partner_b": "iom", "case_key_b": "1" * 64}
+    return pd.DataFrame([{**sides, "score": 40.0, "shared": 5}])
+
+
+def no_variable(_: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame([{"partner": "iom", "source": "iom_mimosa", "refresh": REFRESH, "variable": None, "values": 3}])
+
+
 def one_less(column: str) -> Edit:
     return lambda frame: frame.assign(**{column: frame[column] - 1})
 
@@ -71,6 +81,8 @@ VIOLATIONS: Mapping[str, tuple[str, str, Edit]] = {
     "more kept than there was": ("quality/preservation_by_length", "schema", with_value("preservation", 1.1)),
     "bucket of too long combinations": ("quality/preservation_by_count", "schema", with_value("length", 9)),
     "negative error": ("quality/error_by_length", "schema", with_value("relative_error", -0.1)),
+    "duplicate of one partner": ("quality/possible_duplicates", "schema", one_partner),
+    "suppressed values without a variable": ("harmonised/suppressed", "schema", no_variable),
     "negative suppression": ("quality/suppression", "schema", with_value("lost", -1.0)),
 }
 

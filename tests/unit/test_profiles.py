@@ -11,6 +11,7 @@ from ctdc_pipeline.files import sha256
 from ctdc_pipeline.partners.registry import SOURCES
 from ctdc_pipeline.profiles import FILLED, MISSING, UNLISTED, Profile, keep, kept, of_delivery, of_partner, of_source
 from ctdc_pipeline.refreshes import Refresh
+from ctdc_pipeline.sensitive_countries import DenyList
 from ctdc_pipeline.store import Store
 from tests.deliveries import SENTINEL, deliver, harmonise_all, home, raw
 
@@ -110,6 +111,22 @@ def test_only_a_state_from_other_deliveries_becomes_the_one_before(tmp_path: Pat
     assert before
     assert (now.label, now.rows, before.label, before.rows) == ("2021", 6, "2020", 5)
     assert (before.values["gender"], before.outcomes, before.until) == (state.values["gender"], state.outcomes, state.until)
+
+
+def test_a_country_that_came_on_the_list_is_forgotten_in_the_state_before_too(tmp_path: Path) -> None:
+    """Guards against a history in which the country that must not be named stands all the same."""
+    path = tmp_path / "profiles.parquet"
+    state = Profile("2020", "a", "snapshot", date(2020, 12, 31), 9, {"citizenship": {MISSING: 1, "ERI": 3, "UKR": 5}}, {})
+    keep(state, path)
+    keep(
+        replace(state, content="b", values={"citizenship": {MISSING: 4, "UKR": 5}}),
+        path,
+        deny=DenyList.of({"citizenship": ["ERI"]}),
+    )
+    before = kept(path)[1]
+    assert before
+    assert before.values["citizenship"] == {MISSING: 4, "UKR": 5}
+    assert "ERI" not in str(pq.read_table(path).to_pylist())
 
 
 @pytest.mark.parametrize("cell", ["1" * 30, "-5", "٣"])

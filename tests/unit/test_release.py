@@ -18,6 +18,7 @@ from ctdc_pipeline.errors import CtdcError, ParameterError, PrivacyError, Releas
 from ctdc_pipeline.files import sha256, write_parquet
 from ctdc_pipeline.partners.registry import SOURCES
 from ctdc_pipeline.release import Release, next_version, publish
+from ctdc_pipeline.sensitive_countries import SUPPRESSED, DenyList
 from ctdc_pipeline.zones import Zones
 
 
@@ -33,6 +34,7 @@ def zones(tmp_path: Path) -> Zones:
     write_parquet(pa.Table.from_pylist(aggregates), zones.table("counts", "reportable_aggregates"))
     sent = [{"source": source, "refresh": "2016", "content": "0" * 64} for source in SOURCES]
     write_parquet(pa.Table.from_pylist(sent), zones.table("harmonised", "deliveries"))
+    write_parquet(SUPPRESSED.empty_table(), zones.table("harmonised", "suppressed"))
     return zones
 
 
@@ -43,6 +45,23 @@ def write(zones: Zones, stage: str, name: str, rows: list[dict[str, str]]) -> No
 
 def release(zones: Zones, version: str = "2026.11.21-1") -> Release:
     return publish(zones, version=version, k=2, length=1, last_year=2021)
+
+
+def test_a_release_tells_how_many_values_were_suppressed_and_no_more(zones: Zones) -> None:
+    """Users must know that values are missing on purpose; which countries, and exactly how many, would undo it."""
+    rows = [{"partner": "iom", "source": "iom_mimosa", "refresh": "2016", "variable": "citizenship", "values": 5}]
+    write_parquet(pa.Table.from_pylist(rows, schema=SUPPRESSED), zones.table("harmonised", "suppressed"))
+    manifest = json.loads((release(zones).folder / "manifest.json").read_text())
+    assert manifest["suppressed_values"] == {"citizenship": 4, "CountryOfExploitation": 0}
+
+
+@pytest.mark.parametrize(("stage", "name"), [("harmonised", "victims"), ("synthetic", "records")])
+def test_tables_from_before_a_country_was_listed_are_not_released(zones: Zones, stage: str, name: str) -> None:
+    """A list that was lengthened after the refresh would otherwise be found wanting by the public."""
+    write(zones, stage, name, [{"yearOfRegistration": "2016", "gender": "Female", "citizenship": "ERI"}] * 4)
+    with pytest.raises(PrivacyError, match="suppressed countries in 4 rows"):
+        publish(zones, version="", k=2, length=1, last_year=2021, deny=DenyList.of({"citizenship": ["ERI"]}))
+    assert nothing_published(zones)
 
 
 def nothing_published(zones: Zones) -> bool:

@@ -1,0 +1,47 @@
+"""The factory of the warnings that every delivery and partner has: comparisons with the state before. They block nothing."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import dagster as dg
+
+from assets.reporting import guarded, plot
+from ctdc_pipeline.delivery_quality import Comparison, Finding
+from ctdc_pipeline.profiles import Profile
+from resources.settings import DataHome, Engine
+
+Profiles = Callable[[DataHome], tuple[Profile | None, Profile | None]]
+"""The state now and the one before, as far as they are there."""
+
+
+def comparison_checks(key: Sequence[str], *, comparisons: Sequence[Comparison], profiles: Profiles) -> dg.AssetChecksDefinition:
+    """One check for each of ``comparisons`` of the asset ``key``, made in one step, for they read the same tables."""
+    specs = [dg.AssetCheckSpec(one.name, asset=key, description=f"{one.about} If so: {one.remedy}") for one in comparisons]
+
+    @dg.multi_asset_check(specs=specs, name=f"{'__'.join(key)}__compared")
+    def compare(home: DataHome, engine: Engine) -> Iterator[dg.AssetCheckResult]:
+        with guarded():
+            now, before = profiles(home)
+            told = f"{now.label if now else 'nothing'} against {before.label if before else 'nothing'}"
+            for one in comparisons:
+                finding = one.find(now, before, engine.k) if now else None
+                yield _result(finding, one, key, told=told)
+
+    return compare
+
+
+def _result(finding: Finding | None, one: Comparison, key: Sequence[str], *, told: str) -> dg.AssetCheckResult:
+    figures: dict[str, dg.MetadataValue | str] = {"compared": told}
+    if finding:
+        records = [dg.TableRecord(dict(row)) for row in finding.figures]
+        columns = [dg.TableColumn(name) for name in (finding.figures or [{}])[0]]
+        figures["plot"] = plot(finding.plot)
+        figures["figures"] = dg.MetadataValue.table(records, schema=dg.TableSchema(columns))
+    concerns = finding.concerns if finding else ()
+    return dg.AssetCheckResult(
+        asset_key=dg.AssetKey(key),
+        check_name=one.name,
+        passed=not concerns,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{'; '.join(concerns)}. {one.remedy}" if concerns else None,
+        metadata=figures,
+    )

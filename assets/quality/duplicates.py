@@ -1,0 +1,47 @@
+"""People who may be in the data of two partners. Reported, never merged."""
+
+import dagster as dg
+
+from assets.gates import schema_gate
+from assets.harmonised.victims import victims
+from assets.reporting import KINDS, OWNERS, Materialized, guarded, table_result
+from ctdc_pipeline import duplicates
+from ctdc_pipeline.files import read_parquet, write_parquet
+from resources.settings import DataHome
+
+COUNTS = "possible_duplicates_counts"
+
+
+@dg.asset(
+    key=["quality", "possible_duplicates"], group_name="quality", owners=OWNERS, kinds=KINDS, code_version="1", deps=[victims]
+)
+@guarded()
+def possible_duplicates(home: DataHome) -> Materialized:
+    """Pairs of cases of two partners that agree on so much that they may be one person: pseudonyms, score and shared attributes.
+
+    Sensitive: it links records of people. For the data team only, who ask both partners.
+    """
+    zones = home.zones()
+    found = duplicates.possible_duplicates(zones.table("harmonised", "victims"))
+    path = zones.table("quality", "possible_duplicates")
+    write_parquet(found.counts, zones.table("quality", COUNTS))
+    write_parquet(found.pairs, path)
+    records = [dg.TableRecord(row) for row in found.counts.to_pylist()]
+    schema = dg.TableSchema([dg.TableColumn(name) for name in found.counts.column_names])
+    return table_result(path, by_partners=dg.MetadataValue.table(records, schema=schema))
+
+
+possible_duplicates_schema = schema_gate(possible_duplicates, lambda _: duplicates.schema())
+
+
+@dg.asset_check(
+    asset=possible_duplicates.key,
+    name="no_more_than_chance",
+    description="No two partners have more possible duplicates than chance explains. If they do, ask both to look the listed"
+    " cases up in their own records, and have one of them leave out whom both have. Nothing is merged here.",
+)
+@guarded()
+def no_more_than_chance(home: DataHome) -> dg.AssetCheckResult:
+    found = duplicates.beyond_chance(read_parquet(home.zones().table("quality", COUNTS)))
+    text = f"{'; '.join(found)}. Ask both partners to look the listed cases up." if found else None
+    return dg.AssetCheckResult(passed=not found, severity=dg.AssetCheckSeverity.WARN, description=text)

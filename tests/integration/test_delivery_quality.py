@@ -1,0 +1,134 @@
+"""Warnings about deliveries and partners, and countries never to be named, through the graph."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from ctdc_pipeline.files import read_parquet
+from ctdc_pipeline.partners.registry import PARTNERS, SOURCES
+from tests.integration.conftest import Graph, told
+
+DENIED = {"citizenship": ["UKR", "USA"], "CountryOfExploitation": ["RUS"]}
+
+
+def checks(result: dg.ExecuteInProcessResult) -> dict[tuple[str, str], dg.AssetCheckEvaluation]:
+    """Evaluations of a run by asset and check."""
+    return {("/".join(one.asset_key.path), one.check_name): one for one in result.get_asset_check_evaluations()}
+
+
+def rewrite_csv(folder: Path, pattern: str, edit: Callable[[dict[str, str]], dict[str, str]]) -> None:
+    (path,) = folder.glob(pattern)
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(map(edit, rows))
+
+
+def test_a_delivery_unlike_the_last_one_warns_and_blocks_nothing(refreshed: Graph) -> None:
+    """Nobody would see that half of the ages are gone until the release lacks them; but a warning must not hold it up."""
+    folder = refreshed.land_again("polaris", refresh="2022-H1")
+    (folder / "delivery.toml").unlink(missing_ok=True)
+    numbered = iter(range(1_000_000))
+
+    def without_ages(row: dict[str, str]) -> dict[str, str]:
+        return {**row, "Victim_ID": f"N{next(numbered)}", "Victim_Age_At_Report": ""}
+
+    rewrite_csv(folder, "polaris_cases*.csv", without_ages)
+    result = refreshed.run("ingest_polaris", partition="2022-H1")
+    assert result.success, told(result)
+    found = checks(result)
+    warning = found["ingestion/polaris", "missingness"]
+    assert (warning.passed, warning.severity, warning.blocking) == (False, dg.AssetCheckSeverity.WARN, False)
+    assert "Victim_Age_At_Report" in (warning.description or "")
+    assert {"plot", "figures", "compared"} <= warning.metadata.keys()
+    assert found["ingestion/polaris", "row_counts"].passed
+
+    result = refreshed.run("full_refresh", last_year=2022)
+    assert result.success, told(result)
+    assert not checks(result)["harmonised/polaris", "missingness"].passed
+
+
+def test_the_first_state_has_nothing_to_be_compared_with(landed: Graph) -> None:
+    """A check without a verdict would look like a check that does not run."""
+    runs = [*landed.receive(), landed.run("full_refresh")]
+    assert all(run.success for run in runs), "\n".join(map(told, runs))
+    found: dict[tuple[str, str], dg.AssetCheckEvaluation] = {}
+    for run in runs:
+        found |= checks(run)
+    for source in SOURCES:
+        assert found[f"ingestion/{source}", "distributions"].passed
+    for partner in PARTNERS:
+        assert found[f"harmonised/{partner}", "coverage"].passed
+    assert found["quality/possible_duplicates", "no_more_than_chance"].passed
+
+
+@pytest.fixture(scope="module")
+def everywhere() -> Callable[[Graph], list[Path]]:
+    """All tables from harmonised on that hold a denied country in the column it is denied in, or a list of combinations."""
+
+    def tables(graph: Graph) -> list[Path]:
+        found: list[Path] = []
+        for path in sorted(graph.zones.sensitive.rglob("*.parquet")):
+            if path.relative_to(graph.zones.sensitive).parts[0] in ("ingestion", "deliveries"):
+                continue
+            for row in read_parquet(path).to_pylist():
+                said = {**row, **{row[f"variable_{n}"]: row[f"value_{n}"] for n in range(1, 5) if row.get(f"variable_{n}")}}
+                said |= {row["variable"]: row["value"]} if {"variable", "value"} <= row.keys() else {}
+                if any(said.get(name) in codes for name, codes in DENIED.items()):
+                    found.append(path)
+                    break
+        return found
+
+    return tables
+
+
+def test_countries_that_must_not_be_named_are_nowhere_after_ingestion(
+    refreshed: Graph, everywhere: Callable[[Graph], list[Path]]
+) -> None:
+    """One table that was forgotten is enough to harm somebody."""
+    assert everywhere(refreshed), "the sample has such countries, or this test proves nothing"
+    result = refreshed.run("full_refresh", suppressed_countries=DENIED)
+    assert result.success, told(result)
+    assert everywhere(refreshed) == []
+
+    result = refreshed.run("release", suppressed_countries=DENIED)
+    assert result.success, told(result)
+    (folder,) = refreshed.released()
+    said = json.loads((folder / "manifest.json").read_text())["suppressed_values"]
+    assert said["citizenship"] > 0
+    assert all(values % 10 == 0 for values in said.values())
+    exact = sum(row["values"] for row in read_parquet(refreshed.zones.table("harmonised", "suppressed")).to_pylist())
+    assert exact - 20 < sum(said.values()) <= exact
+
+
+@pytest.mark.parametrize(("job", "what"), [("release", "suppressed countries in"), ("check", "suppressed countries in")])
+def test_a_longer_list_needs_another_refresh(refreshed: Graph, job: str, what: str) -> None:
+    """A list that is only read when partners are harmonised would let yesterday's tables out."""
+    settings: dict[str, Any] = {"suppressed_countries": DENIED}
+    if job == "release":
+        result = refreshed.run("release", **settings)
+        assert not result.success
+        assert refreshed.released() == []
+        assert what in told(result)
+        return
+    from assets.harmonised.victims import no_suppressed_country
+    from resources.settings import DataHome, Engine
+
+    checked = no_suppressed_country(DataHome(root=str(refreshed.zones.root)), Engine(**settings))
+    assert isinstance(checked, dg.AssetCheckResult)
+    assert not checked.passed
+    assert what in (checked.description or "")
+
+
+def test_a_misspelt_country_fails_the_run(refreshed: Graph) -> None:
+    """A list with a typing error suppresses nothing."""
+    result = refreshed.run("full_refresh", suppressed_countries={"citizenship": ["UK"]})
+    assert not result.success
+    assert "'UK'" in told(result)
