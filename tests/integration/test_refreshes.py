@@ -15,6 +15,7 @@ import assets.ingestion.arrivals
 from assets.ingestion.arrivals import CARRIED, landed_deliveries
 from ctdc_pipeline.definitions import build_defs
 from ctdc_pipeline.files import read_parquet, sha256
+from ctdc_pipeline.samples import polaris
 from resources.settings import DataHome, Engine
 from tests.deliveries import REFRESH
 from tests.integration.conftest import APPROVED, QUIET, SETTINGS, Graph, told
@@ -34,11 +35,12 @@ def definitions(graph: Graph) -> dg.Definitions:
 
 def tick(graph: Graph, instance: dg.DagsterInstance, cursor: str | None = None) -> dg.SensorResult:
     """One tick of the sensor; what it asks for and the cursor it leaves."""
-    context = dg.build_sensor_context(instance=instance, cursor=cursor, resources={"home": DataHome(root=str(graph.zones.root))})
-    result = landed_deliveries(context)
-    requests = result.run_requests if isinstance(result, dg.SensorResult) else []
-    reason = result.skip_message if isinstance(result, dg.SkipReason) else None
-    return dg.SensorResult(run_requests=requests, skip_reason=reason, cursor=context.cursor)
+    resources = {"home": DataHome(root=str(graph.zones.root))}
+    with dg.build_sensor_context(instance=instance, cursor=cursor, resources=resources) as context:
+        result = landed_deliveries(context)
+        requests = result.run_requests if isinstance(result, dg.SensorResult) else []
+        reason = result.skip_message if isinstance(result, dg.SkipReason) else None
+        return dg.SensorResult(run_requests=requests, skip_reason=reason, cursor=context.cursor)
 
 
 def ingest(graph: Graph, instance: dg.DagsterInstance, requests: Any) -> None:
@@ -59,7 +61,7 @@ def checksums(folder: Path) -> None:
 def corrected(graph: Graph) -> Path:
     """An increment of Polaris: its first case again with another gender, its second case opted out, and nothing else."""
     folder = graph.land_again("polaris", refresh=NEXT)
-    cases, opt_outs = folder / "polaris_cases.csv", folder / "polaris_opt_out.csv"
+    cases, opt_outs = folder / polaris.FILE, folder / polaris.OPT_OUT_FILE
     with cases.open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.reader(file))
     names = rows[0]
@@ -134,7 +136,7 @@ def test_the_sensor_waits_until_a_folder_is_quiet(
     for minutes in (0, 10, 20, 30, 40):
         monkeypatch.setattr(assets.ingestion.arrivals.time, "time", lambda minutes=minutes: now + 60 * minutes)
         if minutes == 10:
-            (folder / "polaris_cases.csv").write_bytes((folder / "polaris_cases.csv").read_bytes() + b"\n")
+            (folder / "polaris_cases_2.csv").write_bytes((folder / polaris.FILE).read_bytes())
         done = tick(refreshed, instance, cursor)
         cursor = done.cursor
         asked.append([request.partition_key for request in done.run_requests or []])
@@ -143,26 +145,29 @@ def test_the_sensor_waits_until_a_folder_is_quiet(
 
 def test_what_is_no_delivery_is_told_and_holds_nothing_up(refreshed: Graph, instance: dg.DagsterInstance) -> None:
     """A slip in a folder's name must neither be swallowed nor stop the other partners."""
+    folder = corrected(refreshed)
     (refreshed.zones.landing / "polaris" / "H1-2021").mkdir()
     (refreshed.zones.landing / "nobody" / "2021").mkdir(parents=True)
     said = tick(refreshed, instance).skip_reason
     assert said is not None
     assert "refresh label is not understood" in str(said)
     assert "no known source" in str(said)
-    checksums(corrected(refreshed))
+    checksums(folder)
     assert len(tick(refreshed, instance).run_requests or []) == 1
 
 
-def test_a_schedule_carries_the_last_delivery_forward(refreshed: Graph, instance: dg.DagsterInstance) -> None:
+def test_a_schedule_carries_the_last_delivery_forward(refreshed: Graph, tmp_path: Path) -> None:
     """A partner who sends nothing must not stop the others, and the tick says what happens instead."""
-    schedule = definitions(refreshed).resolve_schedule_def("expected_polaris")
+    repository = definitions(refreshed).get_repository_def()
+    schedule = repository.get_schedule_def("expected_polaris")
     resources = {"home": DataHome(root=str(refreshed.zones.root))}
-    with dg.build_schedule_context(instance=instance, resources=resources) as context:
-        assert schedule.evaluate_tick(context).skip_message == CARRIED
-    checksums(corrected(refreshed))
-    with dg.build_schedule_context(instance=instance, resources=resources) as context:
-        (request,) = schedule.evaluate_tick(context).run_requests or []
-    assert request.partition_key == NEXT
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        with dg.build_schedule_context(instance=instance, resources=resources, repository_def=repository) as context:
+            assert schedule.evaluate_tick(context).skip_message == CARRIED
+        checksums(corrected(refreshed))
+        with dg.build_schedule_context(instance=instance, resources=resources, repository_def=repository) as context:
+            (request,) = schedule.evaluate_tick(context).run_requests or []
+        assert request.partition_key == NEXT
 
 
 def test_an_old_refresh_is_backfilled_to_the_same_bytes(refreshed: Graph) -> None:
@@ -180,7 +185,7 @@ def test_an_old_refresh_is_backfilled_to_the_same_bytes(refreshed: Graph) -> Non
 def test_a_contested_refresh_stops_at_the_harmonisation_until_somebody_chooses(refreshed: Graph) -> None:
     """Which of two deliveries counts is nobody's but a person's decision; until then nothing changes."""
     victims = sha256(refreshed.zones.table("harmonised", "victims"))
-    cases = refreshed.zones.landing / "polaris" / REFRESH / "polaris_cases.csv"
+    cases = refreshed.zones.landing / "polaris" / REFRESH / polaris.FILE
     cases.write_bytes(b"".join(cases.read_bytes().splitlines(keepends=True)[:-1]))
     result = refreshed.run("ingest_polaris", partition=REFRESH)
     assert "ctdc deliveries choose polaris" in told(result)
@@ -197,16 +202,19 @@ def test_a_contested_refresh_stops_at_the_harmonisation_until_somebody_chooses(r
 def test_automation_makes_derived_tables_and_never_releases(landed: Graph, instance: dg.DagsterInstance) -> None:
     """Derived tables follow deliveries by themselves; a failed gate stops that, and publishing stays a person's decision."""
     defs = definitions(landed)
+    start = dg.evaluate_automation_conditions(defs=defs, instance=instance)
+    assert start.total_requested == 0
     ingest(
         landed,
         instance,
         [dg.RunRequest(job_name=f"ingest_{source}", partition_key=REFRESH) for source in register(landed, instance)],
     )
-    first = dg.evaluate_automation_conditions(defs=defs, instance=instance)
+    first = dg.evaluate_automation_conditions(defs=defs, instance=instance, cursor=start.cursor)
     asked = {key.to_user_string() for key in defs.resolve_all_asset_keys() if first.get_num_requested(key)}
     assert {"harmonised/polaris", "harmonised/victims", "synthetic/records"} <= asked
     assert not {key for key in asked if key.startswith(("release/", "ingestion/"))}
-    assert dg.evaluate_automation_conditions(defs=defs, instance=instance, cursor=first.cursor).total_requested == 0
+    quiet = dg.evaluate_automation_conditions(defs=defs, instance=instance, cursor=first.cursor)
+    assert quiet.total_requested == 0
 
     landed.zones.ingested("polaris").joinpath(REFRESH, "files.parquet").unlink()
     job = defs.resolve_job_def("ingest_iom_legacy")
@@ -222,7 +230,7 @@ def test_automation_makes_derived_tables_and_never_releases(landed: Graph, insta
         ),
     )
     check.resolve_job_def("gate").execute_in_process(instance=instance, run_config=QUIET, raise_on_error=False)
-    second = dg.evaluate_automation_conditions(defs=defs, instance=instance, cursor=first.cursor)
+    second = dg.evaluate_automation_conditions(defs=defs, instance=instance, cursor=quiet.cursor)
     assert second.get_num_requested(dg.AssetKey(["harmonised", "iom"])) == 1
     assert second.get_num_requested(dg.AssetKey(["harmonised", "polaris"])) == 0
 

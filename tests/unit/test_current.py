@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ctdc_pipeline.errors import DeliveryError, TableError
 from ctdc_pipeline.files import read_parquet, sha256, write_parquet
-from tests.deliveries import SENTINEL, deliver, harmonise_all, home, ingested, outcome, receive
+from tests.deliveries import SENTINEL, deliver, harmonise_all, home, ingested, land, outcome, receive
 
 SNAPSHOT, INCREMENT = 'kind = "snapshot"', 'kind = "increment"'
 HALVES = ("2019-H2", "2020-H1", "2020-H2", "2021-H1")
@@ -125,6 +125,37 @@ def test_a_person_missing_from_the_register_of_a_snapshot_is_without_consent(tmp
     deliver(tmp_path, "liberty_shared", {}, {"Client ID": "8"}, refresh="2021", listed=(whole, {"Client ID": "8"}))
     harmonise_all(tmp_path, "liberty_shared")
     assert entered(tmp_path, "liberty_shared") == [("2021", 2)]
+
+
+def test_deliveries_of_one_source_may_differ_in_layout(tmp_path: Path) -> None:
+    """Guards against a partner who changes to the standard and loses the history, or has each case twice."""
+    deliver(tmp_path, "polaris", {}, {"Case_ID": "C2", "Victim_Gender": "Male"}, refresh="2020-H1")
+    folder = land(tmp_path, "polaris_opt_outs", refresh="2020-H2").parent
+    columns = [
+        "Case_ID",
+        "Victim_ID",
+        "vic_TraffickingStatus",
+        "cas_IncomingReferralDate",
+        "prs_Gender",
+        "vic_TypeOfExploitation",
+    ]
+    (folder / "htcds.csv").write_text(",".join(columns) + "\nC1,V1,ActualVictimOfTrafficking,2020-08-01,Feminine,ForcedLabour\n")
+    receive(tmp_path, "polaris", refresh="2020-H2")
+    harmonise_all(tmp_path, "polaris")
+    assert [(row["refresh"], row["gender"]) for row in outcome(tmp_path, "polaris")] == [
+        ("2020-H1", "Male"),
+        ("2020-H2", "Female"),
+    ]
+    assert left_out(tmp_path) == {("2020-H1", 1): "superseded"}
+
+
+def test_a_delivery_in_two_layouts_is_refused(tmp_path: Path) -> None:
+    """Guards against the same case twice in one delivery, in two layouts that nobody compares."""
+    land(tmp_path, "polaris_opt_outs")
+    folder = land(tmp_path, "polaris", {}).parent
+    (folder / "htcds.csv").write_text("Case_ID,Victim_ID,vic_TraffickingStatus,prs_Gender\nC1,V1,Actual,Feminine\n")
+    with pytest.raises(DeliveryError, match="1 of 2 files of cases are HTCDS"):
+        receive(tmp_path, "polaris")
 
 
 @pytest.mark.parametrize("damage", ["gone", "other delivery", "rows", "columns"])
