@@ -8,6 +8,7 @@ from ctdc_pipeline.alerts import Alert, StepFailure, send
 @dg.run_failure_sensor(
     name="run_failure_alert",
     default_status=dg.DefaultSensorStatus.RUNNING,
+    monitor_all_code_locations=True,  # or runs that `dagster job execute` starts, which are of no location, are passed over
     description="Posts a failed run to the webhook CTDC_ALERT_URL, or logs it: job, run, steps and their messages.",
 )
 def run_failure_alert(context: dg.RunFailureSensorContext) -> None:

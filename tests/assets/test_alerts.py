@@ -77,6 +77,21 @@ def test_no_value_is_told(hook: Hook, assets: list[dg.AssetsDefinition], told: s
     assert told in alert(definitions, "failing", hook)["text"]
 
 
+def test_a_run_that_the_command_line_starts_is_seen(hook: Hook) -> None:
+    """A nightly `dagster job execute` that fails unheard, for Dagster counts it to no code location."""
+    definitions = dg.Definitions(assets=[unguarded], jobs=[dg.define_asset_job("failing")], sensors=[run_failure_alert])
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def tick(cursor: str | None) -> str | None:
+            with dg.build_sensor_context(instance=instance, cursor=cursor, definitions=definitions) as context:
+                return run_failure_alert.evaluate_tick(context).cursor
+
+        started = tick(None)
+        run = definitions.resolve_job_def("failing").execute_in_process(instance=instance, raise_on_error=False)
+        tick(started)
+        assert [one["run_id"] for one in hook.received] == [run.run_id]
+
+
 def test_the_sensor_is_on() -> None:
     """An alert that somebody has to switch on first is off on the day it is needed."""
     (sensor,) = [one for one in build_defs().sensors or [] if one.name == "run_failure_alert"]
