@@ -83,20 +83,24 @@ def unmatched(source: Source, *, layout: Layout, opt_outs: pa.Table, people: Col
     """
     entries = _entries(opt_outs, source, layout)
     groups = {(*row[:-1], "") for row in people}
-    named = pd.DataFrame({"name": [*zip(*entries, strict=True)], "known": _among(entries, people) | _among(entries, groups)})
-    for column in ("_refresh", "_file"):
-        named[column] = opt_outs.column(column).to_numpy()
-    for (refresh, file), own in named.groupby(["_refresh", "_file"]):
-        if not (named if own["name"].nunique() < DOUBTFUL else own)["known"].any():
+    names = [*zip(*entries, strict=True)]
+    known = _among(entries, people) | _among(entries, groups)
+    strangers = {name for name, one in zip(names, known, strict=True) if not one}
+    lists: dict[tuple[str, str], set[tuple[str, ...]]] = {}
+    for refresh, file, name in zip(*(opt_outs.column(c).to_pylist() for c in ("_refresh", "_file")), names, strict=True):
+        lists.setdefault((refresh, file), set()).add(name)
+    for (refresh, file), own in sorted(lists.items()):
+        if own <= strangers and (len(own) >= DOUBTFUL or not known.any()):
             raise DeliveryError(
                 "the opt-out list matches no case of the export",
                 remedy="Check that both use the same numbers; publishing would include people who asked to be left out.",
                 partner=source.name,
-                refresh=str(refresh),
-                file=str(file),
+                refresh=refresh,
+                file=file,
             )
-    missed = named.loc[~named["known"], "name"].nunique()
-    return (f"{source.name}: {missed} of {named['name'].nunique()} opt-outs match no case of the export",) if missed else ()
+    if not strangers:
+        return ()
+    return (f"{source.name}: {len(strangers)} of {len({*names})} opt-outs match no case of the export",)
 
 
 def _exclude(excluded: Texts, rule: str | Texts, mask: Mask) -> None:

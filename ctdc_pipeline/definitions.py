@@ -44,8 +44,10 @@ def automated(spec: dg.AssetSpec) -> dg.AssetSpec:
 def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
     """All assets, checks, jobs and resources; ``resource_overrides`` replaces resources by name, which is all a test needs."""
     released, ingested = dg.AssetSelection.groups("release"), dg.AssetSelection.groups("ingestion")
+    found = dg.load_assets_from_package_module(assets)
+    loaded = [asset for asset in found if isinstance(asset, dg.AssetsDefinition | dg.AssetSpec)]
     return dg.Definitions(
-        assets=[*dg.map_asset_specs(automated, dg.load_assets_from_package_module(assets))],
+        assets=[*dg.map_asset_specs(automated, loaded)],
         asset_checks=dg.load_asset_checks_from_package_module(assets),
         jobs=[
             dg.define_asset_job(

@@ -135,12 +135,20 @@ def receive_all(zones: Zones) -> None:
 
 
 def harmonise_all(
-    tmp_path: Path, partner: str, *, key: bytes = KEY, as_of: date = TODAY, proxies: dict[str, list[str]] | None = None
+    tmp_path: Path,
+    partner: str,
+    *,
+    key: bytes = KEY,
+    as_of: date = TODAY,
+    proxies: dict[str, list[str]] | None = None,
+    admits: dict[str, list[str]] | None = None,
 ) -> HarmoniseSummary:
     """Harmonise what ``partner`` delivered so far."""
     zones = home(tmp_path)
-    folders = {"ingested": zones.sensitive / "ingestion", "folder": zones.sensitive / "harmonised"}
-    return harmonise(partner, store=Store(zones.deliveries), **folders, key=key, as_of=as_of, proxies=proxies)
+    ingestion, folder = zones.sensitive / "ingestion", zones.sensitive / "harmonised"
+    return harmonise(
+        partner, store=Store(zones.deliveries), ingested=ingestion, folder=folder, key=key, as_of=as_of, proxies=proxies
+    )
 
 
 def harmonised(

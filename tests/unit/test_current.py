@@ -235,9 +235,10 @@ def test_the_current_state_is_what_a_replay_gives(
     deliveries = [*zip(HALVES, history, strict=False)]
     getattr(order, "shuffle")(deliveries)  # noqa: B009
     for refresh, sent in deliveries:
-        names = ("Case_ID", "Victim_ID")
-        rows = [dict(zip(names, case, strict=True)) for case in (*sent.cases, ("C9", "V9"))]
-        listed = [dict(zip(names, entry, strict=True)) for entry in (*sent.opt_outs, ("C9", "V9"))]
+        rows, listed = (
+            [{"Case_ID": case, "Victim_ID": victim} for case, victim in (*named, ("C9", "V9"))]
+            for named in (sent.cases, sent.opt_outs)
+        )
         deliver(tmp_path, "polaris", *rows, listed=listed, refresh=refresh, terms=SNAPSHOT if sent.snapshot else INCREMENT)
     summary = harmonise_all(tmp_path, "polaris")
     assert {*entered(tmp_path)} == replay(history)
