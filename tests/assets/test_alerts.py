@@ -83,7 +83,7 @@ def test_a_run_that_the_command_line_starts_is_seen(hook: Hook) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
 
         def tick(cursor: str | None) -> str | None:
-            with dg.build_sensor_context(instance=instance, cursor=cursor, definitions=definitions) as context:
+            with dg.build_sensor_context(instance, cursor, repository_name="ours", definitions=definitions) as context:
                 return run_failure_alert.evaluate_tick(context).cursor
 
         started = tick(None)
