@@ -25,13 +25,17 @@ Flags = npt.NDArray[np.bool_]
 
 MOST_ITEMS = 62  # of one record: a set of them is a bit mask in an int64
 LONGEST_LIST = 2048  # rows listed for a pair; of a longer list the rest is not looked at, which can only reject
-SHORT_LIST = 128  # rows; up to here a list is always read to its end
+HEAVY = 0  # the slice that tells records of a weight above 1
 KNOWN = 256  # sets remembered as common, and as rare, while one record is worked on
 
 # Quantiles of a Fréchet distribution, by which worth is multiplied: mostly the worthiest wins, now and then another.
 FAVOUR = (-np.log((np.arange(256) + 0.5) / 256)) ** -0.3
 
 compiled: Any = nb.njit(cache=True, nogil=True, error_model="numpy")
+# For functions that allocate nothing. Else numba counts references to every array of every call, with atomic operations on
+# which threads wait for one another: more than half of the time went there.
+_uncounted: dict[str, Any] = {"_nrt": False}
+leaf: Any = nb.njit(cache=True, nogil=True, error_model="numpy", **_uncounted)
 
 
 class Space(NamedTuple):
@@ -39,23 +43,25 @@ class Space(NamedTuple):
 
     ``offsets`` int64 (records + 1) and ``items`` int32: each record's attributes, ascending. ``weights`` int64: input
     rows per record. ``keys`` int64 (slots): open-addressed hash of the common pairs, ``a * attributes + b`` with a < b, or
-    -1; per slot ``support`` int64, and the records it occurs in, ``rows[start : start + length]`` int32. ``packed``
-    uint64 (listed rows, words): the values of each listed record, a few bits per column, beside one another so that a
-    list is read in one go; attribute ``a`` is in it when ``packed[at, word[a]] & mask[a] == bits[a]``. ``limit``: the
-    resolution k.
+    -1; per slot ``support`` int64, and the records it occurs in, ``rows[start : start + length]`` int32.
+
+    The listed records of a slot are also in ``slices`` uint64, from ``first`` on: one bit of all of them, side by side, after
+    the other, each slice ``words(length)`` long. Attribute ``a`` is the number ``bits[a]`` in the ``width[a]`` slices from
+    ``slice[a]`` on, lowest bit first. Slice ``HEAVY`` marks records of a weight above 1. ``limit``: the resolution k.
     """
 
     offsets: Ints
     items: Attributes
     weights: Ints
-    packed: Words
-    word: Ints
-    mask: Words
-    bits: Words
+    slices: Words
+    slice: Ints
+    width: Ints
+    bits: Ints
     keys: Ints
     support: Ints
     start: Ints
     length: Ints
+    first: Ints
     rows: Attributes
     attributes: int
     limit: int
@@ -69,7 +75,37 @@ class Aims(NamedTuple):
     triple: float
 
 
+class Scratch(NamedTuple):
+    """What ``choose`` writes to while it works on one record, made once."""
+
+    slots: Ints
+    value: Reals
+    gain: Reals
+    kept: Ints
+    common: Ints
+    rare: Ints
+    match: Words
+    trial: Words
+    values: Attributes
+
+
 @compiled
+def scratch() -> Scratch:
+    """Room for a record of any size."""
+    return Scratch(
+        np.empty((MOST_ITEMS, MOST_ITEMS), np.int64),
+        np.empty((MOST_ITEMS, MOST_ITEMS)),
+        np.empty(MOST_ITEMS),
+        np.empty(MOST_ITEMS, np.int64),
+        np.empty(KNOWN, np.int64),
+        np.empty(KNOWN, np.int64),
+        np.empty(words(LONGEST_LIST), np.uint64),
+        np.empty(words(LONGEST_LIST), np.uint64),
+        np.empty(MOST_ITEMS, np.int32),
+    )
+
+
+@leaf
 def mix(x: np.uint64) -> np.uint64:
     """SplitMix64's finaliser: 64 bits that depend on every bit of ``x``."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -77,25 +113,25 @@ def mix(x: np.uint64) -> np.uint64:
     return x ^ (x >> np.uint64(31))
 
 
-@compiled
+@leaf
 def step(state: np.uint64) -> np.uint64:
     """The state of the next draw."""
     return state + np.uint64(0x9E3779B97F4A7C15)
 
 
-@compiled
+@leaf
 def stream(seed: int, number: int) -> np.uint64:
     """Where the draws for one entry start."""
     return mix(mix(np.uint64(seed)) ^ (np.uint64(number) * np.uint64(0xD1342543DE82EF95)))
 
 
-@compiled
+@leaf
 def uniform(state: np.uint64) -> float:
     """In the open interval (0, 1)."""
     return ((mix(state) >> np.uint64(11)) + 0.5) * (1.0 / 9007199254740992.0)
 
 
-@compiled
+@leaf
 def find(keys: Ints, key: Whole) -> Whole:
     """The slot of ``key``, or of the free slot where it would go."""
     last = np.uint64(len(keys) - 1)
@@ -105,7 +141,7 @@ def find(keys: Ints, key: Whole) -> Whole:
     return np.int64(slot)
 
 
-@compiled
+@leaf
 def pair(space: Space, a: Whole, b: Whole) -> Whole:
     """The slot of the pair of attributes, or -1 when it is rare."""
     key = np.int64(b) * space.attributes + a if a > b else np.int64(a) * space.attributes + b
@@ -185,34 +221,110 @@ def list_rows(offsets: Ints, items: Attributes, keys: Ints, attributes: int) -> 
     return start, length, rows
 
 
-@compiled
-def supported(space: Space, slot: int, masks: Words, bits: Words) -> bool:
-    """Whether at least k input rows hold the combination given by ``masks`` and ``bits``, whose rarest pair is ``slot``.
+@leaf
+def transpose(block: Words) -> None:
+    """Turn a 64 x 64 matrix of bits, a word a row, in place: bit ``y`` of word ``x`` becomes bit ``x`` of word ``y``."""
+    mask = np.uint64(0x00000000FFFFFFFF)
+    size = 32
+    while size:
+        shift = np.uint64(size)
+        x = 0
+        while x < 64:
+            swap = ((block[x] >> shift) ^ block[x | size]) & mask
+            block[x] ^= swap << shift
+            block[x | size] ^= swap
+            x = ((x | size) + 1) & ~size
+        size >>= 1
+        mask ^= mask << np.uint64(size)
 
-    True is a proof: k rows were seen. False may be said of a combination that is common, where the list of its rarest
-    pair was cut off, or where far fewer rows than k were seen after a quarter or half of a long list. Lists are in
-    random order, so that is seldom.
-    """
-    seen = 0
-    at = space.start[slot]
-    whole = space.length[slot]
-    for part in range(3):
-        upto = space.start[slot] + (whole >> 2 - part if whole >= SHORT_LIST else whole)
-        while at < upto:
-            for word in range(len(masks)):
-                if (space.packed[at, word] & masks[word]) != bits[word]:
-                    break
-            else:
-                seen += space.weights[space.rows[at]]
-                if seen >= space.limit:
-                    return True
-            at += 1
-        if seen < space.limit >> 3 - part:
-            return False
-    return False
+
+@leaf
+def words(length: Whole) -> Whole:
+    """How many 64-bit words hold a bit for each of ``length`` rows."""
+    return length + 63 >> 6
 
 
 @compiled
+def slice_rows(packed: Words, rows: Attributes, start: Ints, length: Ints) -> tuple[Ints, Words]:
+    """``first`` and ``slices`` of Space, from records ``packed`` into uint64 (records, words), a bit a slice."""
+    first = np.zeros(len(length), np.int64)
+    for slot in range(1, len(length)):
+        first[slot] = first[slot - 1] + (packed.shape[1] << 6) * words(length[slot - 1])
+    slices = np.empty(first[-1] + (packed.shape[1] << 6) * words(length[-1]), np.uint64)
+    block = np.empty(64, np.uint64)
+    for slot in range(len(length)):
+        size = words(length[slot])
+        for word in range(packed.shape[1]):
+            for part in range(size):
+                here = min(64, length[slot] - (part << 6))
+                for x in range(here):
+                    block[x] = packed[rows[start[slot] + (part << 6) + x], word]
+                block[here:] = 0
+                transpose(block)
+                at = first[slot] + (word << 6) * size + part
+                for x in range(64):
+                    slices[at + x * size] = block[x]
+    return first, slices
+
+
+@leaf
+def popcount(x: np.uint64) -> np.uint64:
+    """How many bits of ``x`` are set."""
+    x = x - ((x >> np.uint64(1)) & np.uint64(0x5555555555555555))
+    x = (x & np.uint64(0x3333333333333333)) + ((x >> np.uint64(2)) & np.uint64(0x3333333333333333))
+    return (((x + (x >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)) * np.uint64(0x0101010101010101)) >> np.uint64(56)
+
+
+@leaf
+def whole(space: Space, slot: Whole, match: Words) -> None:
+    """Mark every listed row of the pair ``slot`` in ``match``, a bit a row."""
+    size = words(space.length[slot])
+    match[:size] = ~np.uint64(0)
+    match[size - 1] >>= np.uint64(-space.length[slot] & 63)
+
+
+@leaf
+def narrow(space: Space, slot: Whole, attribute: Whole, match: Words, into: Words) -> None:
+    """Of the listed rows of ``slot`` marked in ``match``, mark those in ``into`` that hold ``attribute``."""
+    size = words(space.length[slot])
+    at = space.first[slot] + space.slice[attribute] * size
+    for bit in range(space.width[attribute]):
+        flip = np.uint64((space.bits[attribute] >> bit & 1) - 1)
+        held = space.slices[at : at + size]
+        if bit:
+            for x in range(size):
+                into[x] &= held[x] ^ flip
+        else:
+            for x in range(size):
+                into[x] = match[x] & (held[x] ^ flip)
+        at += size
+
+
+@leaf
+def reaches(space: Space, slot: Whole, match: Words) -> bool:
+    """Whether the listed rows of ``slot`` marked in ``match`` stand for at least k input rows."""
+    size = words(space.length[slot])
+    seen = np.uint64(0)
+    for x in range(size):
+        seen += popcount(match[x])
+    if seen >= np.uint64(space.limit):
+        return True
+    if not seen:
+        return False
+    total = np.int64(seen)
+    at = space.first[slot] + HEAVY * size
+    held = space.slices[at : at + size]
+    for x in range(size):
+        several = match[x] & held[x]
+        while several:
+            lowest = several & (~several + np.uint64(1))
+            row = np.int64(popcount(lowest - np.uint64(1)))
+            total += space.weights[space.rows[space.start[slot] + (x << 6) + row]] - 1
+            several ^= lowest
+    return bool(total >= space.limit)
+
+
+@leaf
 def worth(space: Space, slot: int, deficit: Ints, aims: Aims) -> float:
     """What one more synthetic record with this pair is worth, in preservation summed over all pairs.
 
@@ -225,7 +337,7 @@ def worth(space: Space, slot: int, deficit: Ints, aims: Aims) -> float:
     return 1.0 / space.support[slot] + aims.error + first
 
 
-@compiled
+@leaf
 def triples(seen: Flags, values: Attributes, mark: bool) -> int:
     """How many triples of ``values`` no built record holds yet; with ``mark``, from now on they count as held.
 
@@ -244,7 +356,19 @@ def triples(seen: Flags, values: Attributes, mark: bool) -> int:
     return new
 
 
-@compiled
+@leaf
+def recall(mask: Whole, common: Ints, rare: Ints) -> int:
+    """1 when ``mask`` is part of a set known to be common, -1 when it holds one known to be rare, else 0."""
+    for known in common:
+        if mask & known == mask:
+            return 1
+    for known in rare:
+        if mask & known == known:
+            return -1
+    return 0
+
+
+@leaf
 def choose(
     space: Space,
     held: Attributes,
@@ -256,6 +380,7 @@ def choose(
     guided: bool,
     tries: int,
     state: np.uint64,
+    room: Scratch,
 ) -> tuple[Whole, float]:
     """Pick from attributes ``held[:size]`` a common combination: the best of ``tries`` random maximal ones.
 
@@ -264,8 +389,7 @@ def choose(
     equally likely (the published method). A pair's worth is multiplied by its two attributes' ``price``. Returns (mask
     over positions in ``held``, worth).
     """
-    slots = np.empty((size, size), np.int64)
-    value = np.empty((size, size))
+    slots, value, gain, kept, common, rare, match, trial, values = room
     for x in range(size):
         for y in range(x + 1, size):
             slot = pair(space, held[x], held[y])
@@ -274,41 +398,48 @@ def choose(
             if gain_here > 0:
                 gain_here *= price[held[x]] * price[held[y]]
             value[x, y] = value[y, x] = gain_here
-    kept = np.empty(size, np.int64)
-    gain = np.empty(size)
-    common = np.empty(KNOWN, np.int64)
-    rare = np.empty(KNOWN, np.int64)
     commons = rares = 0
-    masks = np.zeros(space.packed.shape[1], np.uint64)
-    bits = np.zeros(space.packed.shape[1], np.uint64)
     best = np.int64(0)
     most = -np.inf
+    draws = 0
+    luck = np.uint64(0)
     for _ in range(tries):
-        masks[:] = 0
-        bits[:] = 0
-        gain[:] = 0.0
+        gain[:size] = 0.0
         total = 0.0
         n = 0
         chosen = np.int64(0)
         rarest = np.int64(-1)
+        source = np.int64(-1)
+        applied = np.int64(0)
         left = (np.int64(1) << size) - 1
         while left:
             this = -1
-            top = -np.inf
-            for x in range(size):
-                if left >> x & 1:
-                    state = step(state)
-                    draw = uniform(state)
-                    if guided and n and gain[x] > 0:
-                        draw = gain[x] * FAVOUR[int(draw * len(FAVOUR))]
-                    elif guided and n:
-                        draw = gain[x]
-                    if draw > top:
-                        top = draw
-                        this = x
+            if guided and n:
+                top = 0.0
+                for x in range(size):
+                    if left >> x & 1 and gain[x] > 0:
+                        if not draws:
+                            state = step(state)
+                            luck = mix(state)
+                            draws = 8
+                        draws -= 1
+                        draw = gain[x] * FAVOUR[luck & np.uint64(255)]
+                        luck >>= np.uint64(8)
+                        if draw > top:
+                            top = draw
+                            this = x
+                if this < 0:
+                    break
+            else:
+                state = step(state)
+                turn = int(uniform(state) * popcount(np.uint64(left)))
+                for x in range(size):
+                    if left >> x & 1:
+                        if not turn:
+                            this = x
+                            break
+                        turn -= 1
             left &= ~(np.int64(1) << this)
-            if guided and n and gain[this] <= 0:
-                continue
             slot = rarest
             fits = True
             for x in range(n):
@@ -321,22 +452,23 @@ def choose(
             if not fits:
                 continue
             wider = chosen | np.int64(1) << this
-            word = space.word[held[this]]
-            masks[word] |= space.mask[held[this]]
-            bits[word] |= space.bits[held[this]]
             if n >= 2:
-                known = 0
-                for x in range(commons):
-                    if wider & common[x] == wider:
-                        known = 1
-                        break
+                known = recall(wider, common[:commons], rare[:rares])
                 if not known:
-                    for x in range(rares):
-                        if wider & rare[x] == rare[x]:
-                            known = -1
-                            break
-                if not known:
-                    if supported(space, slot, masks, bits):
+                    # What was found of the rows of a list holds for every wider combination. A list that was cut off is
+                    # given up for that of a rarer pair.
+                    if source < 0 or (slot != source and space.length[source] == LONGEST_LIST):
+                        source = slot
+                        applied = np.int64(0)
+                        whole(space, source, match)
+                    for x in range(n):
+                        if not applied >> kept[x] & 1:
+                            narrow(space, source, held[kept[x]], match, match)
+                            applied |= np.int64(1) << kept[x]
+                    narrow(space, source, held[this], match, trial)
+                    if reaches(space, source, trial):
+                        match, trial = trial, match
+                        applied |= np.int64(1) << this
                         known = 1
                         if commons < KNOWN:
                             common[commons] = wider
@@ -347,8 +479,6 @@ def choose(
                             rare[rares] = wider
                             rares += 1
                 if known < 0:
-                    masks[word] &= ~space.mask[held[this]]
-                    bits[word] &= ~space.mask[held[this]]
                     continue
             total += gain[this]
             for x in range(size):
@@ -358,8 +488,12 @@ def choose(
             chosen = wider
             rarest = slot
         if aims.triple > 0:
-            kept[:n].sort()
-            total += aims.triple * triples(seen, held[kept[:n]], False)
+            n = 0
+            for x in range(size):
+                if chosen >> x & 1:
+                    values[n] = held[x]
+                    n += 1
+            total += aims.triple * triples(seen, values[:n], False)
         if total > most:
             most = total
             best = chosen
@@ -383,6 +517,7 @@ def redact(
     score: Reals,
 ) -> None:
     """Phase 1 for entries ``first`` to ``last``: what each keeps, as a mask over its record's items, and its worth."""
+    room = scratch()
     for entry in range(first, last):
         begin = space.offsets[record[entry]]
         size = min(space.offsets[record[entry] + 1] - begin, MOST_ITEMS)
@@ -395,7 +530,7 @@ def redact(
                     score[entry] += worth(space, pair(space, held[x], held[y]), deficit, aims)
         else:
             chosen[entry], score[entry] = choose(
-                space, held, size, deficit, seen, aims, price, guided, tries, stream(seed, entry)
+                space, held, size, deficit, seen, aims, price, guided, tries, stream(seed, entry), room
             )
 
 
@@ -417,6 +552,7 @@ def reconsider(
     """Choose again for ``entries``, from those of their record's values that are still in the pool."""
     held = np.empty(MOST_ITEMS, np.int32)
     place = np.empty(MOST_ITEMS, np.int64)
+    room = scratch()
     for entry in entries:
         begin = space.offsets[record[entry]]
         size = 0
@@ -425,14 +561,14 @@ def reconsider(
                 held[size] = space.items[begin + x]
                 place[size] = x
                 size += 1
-        best, score[entry] = choose(space, held, size, deficit, seen, aims, price, True, tries, stream(seed, entry))
+        best, score[entry] = choose(space, held, size, deficit, seen, aims, price, True, tries, stream(seed, entry), room)
         chosen[entry] = 0
         for x in range(size):
             if best >> x & 1:
                 chosen[entry] |= np.int64(1) << place[x]
 
 
-@compiled
+@leaf
 def build(
     space: Space,
     record: Ints,
@@ -484,7 +620,18 @@ def build(
     return at
 
 
-@compiled
+@leaf
+def remove(codes: Attributes, order: Ints, surplus: Ints) -> None:
+    """Take ``surplus`` values of each attribute out of ``codes``, from the records that come first in ``order``."""
+    for record in order:
+        for column in range(codes.shape[1]):
+            attribute = codes[record, column]
+            if attribute >= 0 and surplus[attribute] > 0:
+                surplus[attribute] -= 1
+                codes[record, column] = -1
+
+
+@leaf
 def take(space: Space, values: Attributes, pool: Ints, deficit: Ints) -> None:
     """Move a built record's values out of the pool and its pairs out of the deficit."""
     for x in range(len(values)):
@@ -515,11 +662,14 @@ def partners(space: Space) -> tuple[Ints, Attributes, Ints]:
     return first, partner, slots
 
 
-@compiled
+@leaf
 def consolidate(
     space: Space,
     seeds: Attributes,
     near: tuple[Ints, Attributes, Ints],
+    candidate: Attributes,
+    rank: Reals,
+    match: Words,
     pool: Ints,
     deficit: Ints,
     aims: Aims,
@@ -535,23 +685,15 @@ def consolidate(
     else each value left in the pool is equally likely (the published method). Returns the next ``at``.
     """
     first, partner, slots = near
-    candidate = np.empty(space.attributes, np.int32)
-    rank = np.empty(space.attributes)
-    masks = np.zeros(space.packed.shape[1], np.uint64)
-    bits = np.zeros(space.packed.shape[1], np.uint64)
     for start in range(len(seeds)):
         if pool[seeds[start]] <= 0:
             continue
         state = stream(seed, at)
         to = ends[at - 1] if at else np.int64(0)
-        masks[:] = 0
-        bits[:] = 0
         rarest = np.int64(-1)
         n = 0
         adding = seeds[start]
         while adding >= 0:
-            masks[space.word[adding]] |= space.mask[adding]
-            bits[space.word[adding]] |= space.bits[adding]
             for x in range(n):
                 slot = pair(space, built[to + x], adding)
                 deficit[slot] -= 1
@@ -569,7 +711,7 @@ def consolidate(
             found = 0
             for near_at in range(first[hub], first[hub + 1]):
                 value = partner[near_at]
-                if pool[value] <= 0 or masks[space.word[value]] & space.mask[value]:
+                if pool[value] <= 0:
                     continue
                 total = worth(space, slots[near_at], deficit, aims)
                 for x in range(n):
@@ -601,13 +743,11 @@ def consolidate(
                     other = pair(space, built[to + x], value)
                     if slot < 0 or space.support[other] < space.support[slot]:
                         slot = other
-                word = space.word[value]
-                masks[word] |= space.mask[value]
-                bits[word] |= space.bits[value]
-                fits = n < 2 or supported(space, slot, masks, bits)
-                masks[word] &= ~space.mask[value]
-                bits[word] &= ~space.mask[value]
-                if fits:
+                whole(space, slot, match)
+                for x in range(n):
+                    narrow(space, slot, built[to + x], match, match)
+                narrow(space, slot, value, match, match)
+                if n < 2 or reaches(space, slot, match):
                     adding = value
                     break
                 found -= 1

@@ -30,10 +30,10 @@ from ctdc_pipeline.kernel import Aims, Attributes, Ints, Reals, Space, Words
 METHODS = ("faithful", "uniform")
 
 ERROR = 4.0  # weight of total error, and
-PRESENCE = (0.5, 0.06)  # of a pair's and of a triple's presence, against mean preservation; each over all common pairs
+PRESENCE = (0.7, 0.09)  # of a pair's and of a triple's presence, against mean preservation; each over all common pairs
 SCARCITY = 2.0  # how far a value's price may move with what is left of it, either way
-TRIES = 4  # random maximal combinations looked at per record
-KEPT = 0.4  # share of records whose remainder is kept at once; the others' values are all pooled
+TRIES = (16, 8)  # random maximal combinations looked at per record: in redaction, and whenever it is reconsidered
+KEPT = 0.15  # share of records whose remainder is kept at once; the others' values are all pooled
 LEVELS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01)  # quantiles of worth, from which records are built
 CHUNK = 1024  # entries one thread works on at a time
 SEEN = 1 << 22  # flags for the triples that appear already
@@ -125,7 +125,7 @@ class Synthesis:
 
     def redact(self) -> Built:
         """Phase 1: reduce every record to a common combination and keep those worth most; pool all other values."""
-        tries = TRIES if self.guided else 1
+        tries = TRIES[0] if self.guided else 1
         level = np.ones(len(self.pool))
 
         def one(first: int) -> None:
@@ -170,11 +170,16 @@ class Synthesis:
             at = self._build(float(np.nextafter(0, 1)), draw, built, ends, at)
         seeds = draw.permutation(np.repeat(np.arange(len(self.pool), dtype=np.int32), self.pool))
         near = kernel.partners(self.space)
+        candidate, rank = np.empty(len(self.pool), np.int32), np.empty(len(self.pool))
+        match = np.empty(kernel.words(kernel.LONGEST_LIST), np.uint64)
         for first in range(0, len(seeds), CHUNK):
             at = kernel.consolidate(
                 self.space,
                 seeds[first : first + CHUNK],
                 near,
+                candidate,
+                rank,
+                match,
                 self.pool,
                 self.deficit,
                 self.aims,
@@ -222,7 +227,7 @@ class Synthesis:
                     self.seen,
                     self.aims,
                     price,
-                    TRIES,
+                    TRIES[1],
                     seed,
                     self.chosen,
                     self.score,
@@ -276,38 +281,36 @@ def space(records: Records, *, k: int) -> Space:
     common = (keys >= 0) & (count >= k)
     keys, count = kernel.rehash(np.where(common, keys, -1), count, 1 << max(2, int(common.sum()) * 3).bit_length())
     start, length, rows = kernel.list_rows(offsets, items, keys, attributes)
-    packed, word, mask, bits = pack(records)
-    return Space(offsets, items, records.weights, packed[rows], word, mask, bits, keys, count, start, length, rows, attributes, k)
+    packed, where, width, bits = pack(records)
+    first, slices = kernel.slice_rows(packed, rows, start, length)
+    weights = records.weights
+    return Space(offsets, items, weights, slices, where, width, bits, keys, count, start, length, first, rows, attributes, k)
 
 
-def pack(records: Records) -> tuple[Words, Ints, Words, Words]:
-    """Each record as a few 64-bit words, and for each attribute its word, mask and bits (see kernel.Space).
+def pack(records: Records) -> tuple[Words, Ints, Ints, Ints]:
+    """Each record as a few 64-bit words, and for each attribute its first bit, their number and their value (see kernel.Space).
 
-    A column takes as many bits as number its values and "missing", which is 0. Columns with most values come first:
-    a comparison that fails then mostly fails at the first word.
+    A column takes as many bits as number its values and "missing", which is 0. The very first bit marks a weight above 1.
     """
     first = np.searchsorted(records.column, np.arange(len(records.columns) + 1))
     values = np.diff(first).tolist()
-    width = [number.bit_length() for number in values]
-    word = np.zeros(len(records.value), np.int64)
-    mask, bits = np.zeros(len(word), np.uint64), np.zeros(len(word), np.uint64)
-    words: list[Words] = []
-    free = 0
-    for column in sorted(range(len(values)), key=lambda column: -values[column]):
-        if not width[column]:
-            continue
-        if width[column] > free:
+    where = np.zeros(len(records.value), np.int64)
+    width, bits = np.zeros(len(where), np.int64), np.zeros(len(where), np.int64)
+    words = [(records.weights > 1).astype(np.uint64)]
+    used = kernel.HEAVY + 1
+    for column, number in enumerate(values):
+        size = number.bit_length()
+        if used + size > 64:
             words.append(np.zeros(len(records.codes), np.uint64))
-            free = 64
-        free -= width[column]
-        shift = np.uint64(free)
+            used = 0
         own = slice(first[column], first[column + 1])
-        word[own] = len(words) - 1
-        mask[own] = np.uint64((1 << width[column]) - 1) << shift
-        bits[own] = np.arange(1, values[column] + 1, dtype=np.uint64) << shift
+        where[own] = (len(words) - 1) * 64 + used
+        width[own] = size
+        bits[own] = np.arange(1, number + 1)
         numbers = records.codes[:, column]
-        words[-1] |= np.where(numbers >= 0, numbers - first[column] + 1, 0).astype(np.uint64) << shift
-    return np.stack(words, axis=1), word, mask, bits
+        words[-1] |= np.where(numbers >= 0, numbers - first[column] + 1, 0).astype(np.uint64) << np.uint64(used)
+        used += size
+    return np.stack(words, axis=1), where, width, bits
 
 
 def quantile(values: Reals, copies: Ints, share: float) -> float:
@@ -323,15 +326,10 @@ def suppress(codes: npt.NDArray[np.int32], *, support: Ints, k: int, seed: int) 
     Values go from the shortest records first, where fewest combinations are lost, at random among equals.
     """
     turn = np.random.Generator(np.random.PCG64([seed, 3])).permutation(len(codes))
-    codes = codes[np.lexsort((turn, (codes >= 0).sum(axis=1)))]
-    row, column = np.nonzero(codes >= 0)
-    attribute = codes[row, column]
-    # Stable, so that within an attribute the shortest records still come first.
-    order = np.argsort(attribute.astype(np.min_scalar_type(len(support))), kind="stable")
-    present = np.bincount(attribute, minlength=len(support))
-    place = np.arange(len(order)) - np.repeat(np.cumsum(present) - present, present)
-    gone = order[place < np.repeat(present - support // k * k, present)]
-    codes[row[gone], column[gone]] = MISSING
+    length = (codes >= 0).sum(axis=1).astype(np.uint16)
+    order = turn[np.argsort(length[turn], kind="stable")]
+    present = np.bincount(codes[codes >= 0], minlength=len(support))
+    kernel.remove(codes, order, present - support // k * k)
     return codes[(codes >= 0).any(axis=1)]
 
 

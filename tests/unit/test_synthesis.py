@@ -153,10 +153,11 @@ def test_records_wider_than_one_word(wide: pa.Table) -> None:
         [*wide.columns, *wide.columns, *wide.columns], names=[f"{part}{name}" for part in "abc" for name in wide.column_names]
     )
     records = encode(double).common(10)
-    packed, word, mask, bits = pack(records)
+    packed, where, width, bits = pack(records)
     assert packed.shape[1] > 1
     for attribute in range(len(records.value)):
-        held = packed[:, word[attribute]] & mask[attribute] == bits[attribute]
+        word, shift = divmod(int(where[attribute]), 64)
+        held = packed[:, word] >> np.uint64(shift) & np.uint64((1 << width[attribute]) - 1) == np.uint64(bits[attribute])
         assert (held == (records.codes == attribute).any(axis=1)).all()
     rows = rows_of(double)
     assert all(support(row, rows) >= 10 for row in set(rows_of(synthesize(double, k=10, seed=1))))
