@@ -13,6 +13,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
+
+from ctdc_pipeline.cli import cli
+from tests.deliveries import deliver, land
 
 SENTINEL = "Sentinel-7391"
 PUBLISHED = Path(__file__).parents[3] / "shared/data/ctdc_global_dataset_2020_extract.csv"
@@ -74,9 +78,9 @@ def test_a_table_in_which_nothing_is_common_gives_an_empty_table_and_says_so(tab
 
 def test_sample_writes_exports(tmp_path: Path) -> None:
     """A command that prints or fails where a script uses it."""
-    done = ctdc("sample", tmp_path / "exports", "--victims", "200", "--seed", "1")
+    done = ctdc("sample", tmp_path / "exports", "--victims", "200", "--seed", "1", "--refreshes", "3")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert any((tmp_path / "exports").iterdir())
+    assert sorted(path.name for path in (tmp_path / "exports" / "polaris").iterdir()) == ["2020-H1", "2020-H2", "2021-H1"]
 
 
 @pytest.mark.parametrize("name", ["", "sample", "count", "synthesize", "evaluate"])
@@ -245,3 +249,17 @@ def test_a_file_that_cannot_be_imported_is_refused_in_one_line(tmp_path: Path) -
     assert not (tmp_path / "out.csv").exists()
     done = ctdc("export", "--format", "htcds", source, tmp_path / "out.xlsx")
     assert (done.returncode, done.stderr.count("\n"), SENTINEL in done.stderr) == (1, 1, False)
+
+
+def test_deliveries_are_listed_chosen_and_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards against a decision that can be made only by editing files."""
+    monkeypatch.setenv("CTDC_HOME", str(tmp_path))
+    deliver(tmp_path, "polaris", {})
+    land(tmp_path, "polaris", {"Case_ID": "C2"}, refresh="2021-H2")
+    listed = CliRunner().invoke(cli, ["deliveries"])
+    found = [line.split() for line in listed.output.splitlines() if line.strip().startswith("polaris")]
+    assert [(line[1], line[-1]) for line in found] == [("2021-H1", "used"), ("2021-H2", "landed")]
+    chosen = CliRunner().invoke(cli, ["deliveries", "choose", "polaris", "2021-H1", found[0][2]])
+    assert f"{found[0][2]} counts for polaris 2021-H1" in chosen.output
+    assert CliRunner().invoke(cli, ["deliveries", "close", "polaris", "2021-H1"]).exit_code == 0
+    assert "used, closed" in CliRunner().invoke(cli, ["deliveries", "list"]).output
