@@ -113,18 +113,20 @@ def cli() -> None:
 @click.argument("folder", metavar="DIR", type=PATH)
 @click.option("--victims", type=int, default=20_000, show_default=True, metavar="N", help="How many victims to invent.")
 @click.option("--seed", type=int, default=0, show_default=True, metavar="S", help="The same seed gives the same bytes.")
-def sample(folder: Path, victims: int, seed: int) -> None:
-    """Write sample partner exports, of invented victims, below DIR.
+@click.option("--refreshes", type=int, default=1, show_default=True, metavar="N", help="Over how many half-years to deliver.")
+def sample(folder: Path, victims: int, seed: int, refreshes: int) -> None:
+    """Write sample partner exports, of invented victims, to DIR/<source>/<refresh>/.
 
     \b
-    Example:
+    Examples:
       ctdc sample exports --victims 20000 --seed 1
+      ctdc sample exports --refreshes 8
     """
     from ctdc_pipeline.samples.generate import generate
     from ctdc_pipeline.tables import unwritable
 
     with unwritable(folder):
-        made = generate(folder, victims=victims, seed=seed)
+        made = generate(folder, victims=victims, seed=seed, refreshes=refreshes)
     _tell(f"{len(made.files)} files of {made.victims:,} victims in {folder}")
 
 

@@ -147,7 +147,14 @@ def harmonise_all(
     zones = home(tmp_path)
     ingestion, folder = zones.sensitive / "ingestion", zones.sensitive / "harmonised"
     return harmonise(
-        partner, store=Store(zones.deliveries), ingested=ingestion, folder=folder, key=key, as_of=as_of, proxies=proxies
+        partner,
+        store=Store(zones.deliveries),
+        ingested=ingestion,
+        folder=folder,
+        key=key,
+        as_of=as_of,
+        proxies=proxies,
+        admits=admits,
     )
 
 

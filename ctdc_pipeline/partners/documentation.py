@@ -60,7 +60,8 @@ case and with spaces around it. An unknown column is kept out and reported; a mi
 
 A row is left out, accepted or sent to quarantine, and counted as exactly one of these. Rules that leave a row out
 come first, in this order: nobody looks at the errors of a person who opted out. Duplicates are looked for last, among
-rows that could enter.
+rows that could enter. Some partners' sections name rules that an installation may set aside (`admits` of the resource
+`engine`); consent, opt-outs and who is no victim are never among them.
 """
 
 
@@ -86,6 +87,8 @@ def _source(source: Source) -> Iterable[str]:
     yield f"Source `{source.name}` of partner `{source.partner}`. {source.about}\n"
     chain = [f"`{field.name}`" for field in source.cases.having("exploitation_country")]
     yield f"Country of exploitation from {', then '.join(chain)}.\n"
+    if source.waivable:
+        yield f"An installation may let in rows left out as {' or '.join(f'`{rule}`' for rule in source.waivable)} (`admits`).\n"
     for layout in source.layouts.values():
         yield from _layout(layout)
 

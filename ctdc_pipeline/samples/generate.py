@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ctdc_pipeline.errors import ParameterError
 from ctdc_pipeline.files import staged
@@ -61,16 +61,6 @@ Made = tuple[Planting, dict[Refresh, Files]]
 Maker = Callable[[np.random.Generator, Persons, Source, Sequence[Refresh]], Made]
 
 
-class Exporter(Protocol):
-    """A module that makes the export of a source that sends one file of all its cases."""
-
-    FILE: str
-
-    def rows(self, rng: np.random.Generator, persons: Persons) -> pd.DataFrame:
-        """One row a person, as str cells."""
-        ...
-
-
 def generate(folder: Path, *, victims: int = 20_000, seed: int = 0, refreshes: int = 1) -> SampleSummary:
     """Write exports about ``victims`` invented persons to ``folder``/<source>/<refresh>/; same arguments, same bytes.
 
@@ -115,8 +105,8 @@ def _sent(source: Source, refreshes: int) -> list[Refresh]:
     return periods[: max(1, refreshes - SILENT.get(source.name, 0))]
 
 
-def _since(days: np.ndarray, sent: Sequence[Refresh]) -> Rows:
-    """From which of the deliveries on each day is covered, by its position."""
+def _since(days: NDArray[np.datetime64], sent: Sequence[Refresh]) -> Rows:
+    """The position of the first delivery that covers each day; the last one where none does."""
     ends = np.array([refresh.last for refresh in sent], dtype="datetime64[D]")
     return np.minimum(np.searchsorted(ends, days), len(sent) - 1)
 
@@ -132,15 +122,15 @@ def _name(file: str, refresh: Refresh) -> str:
     return file.format(label=refresh.label, day=refresh.last)
 
 
-def _plain(module: Exporter) -> Maker:
-    """Makes the deliveries of a source that sends one file of all its cases and no list."""
+def _plain(file: str, export_of: Callable[[np.random.Generator, Persons], pd.DataFrame]) -> Maker:
+    """Makes the deliveries of a source that sends one ``file`` of all its cases and no list."""
 
     def make(rng: np.random.Generator, persons: Persons, source: Source, sent: Sequence[Refresh]) -> Made:
-        planting = Planting(rng, source, module.rows(rng, persons))
+        planting = Planting(rng, source, export_of(rng, persons))
         _defects(planting, persons)
 
         def files(number: int, rows: Mask) -> Files:
-            return {_name(module.FILE, sent[number]): planting.table[rows]}
+            return {_name(file, sent[number]): planting.table.loc[rows]}
 
         return _snapshots(planting, _since(persons["registered"], sent), sent, files)
 
@@ -171,9 +161,9 @@ def _polaris(rng: np.random.Generator, persons: Persons, source: Source, sent: S
         before.loc[revised] = polaris.before_revision(before.loc[revised])
     deliveries: dict[Refresh, Files] = {}
     for number, refresh in enumerate(sent):
-        rows = pd.concat([before[first == number], planting.table[again == number]])
+        rows = pd.concat([before.loc[first == number], planting.table.loc[again == number]])
         if deliveries or len(rows):
-            known = opt_outs[on_list <= number]
+            known = opt_outs.loc[on_list <= number]
             deliveries[refresh] = {_name(polaris.FILE, refresh): rows, _name(polaris.OPT_OUT_FILE, refresh): known}
             if number and len(deliveries) > 1:
                 deliveries[refresh][TERMS] = f'kind = "increment"\nsince = "{sent[number - 1]}"\n'
@@ -203,21 +193,21 @@ def _liberty_shared(rng: np.random.Generator, persons: Persons, source: Source, 
     withdrawn = rng.integers(0, len(sent), len(register))
 
     def files(number: int, rows: Mask) -> Files:
-        own = {liberty_shared.file_name(str(ngo)): part for ngo, part in planting.table[rows].groupby(sent_by[rows], sort=True)}
+        own = {liberty_shared.file_name(str(ngo)): part for ngo, part in planting.table.loc[rows].groupby(sent_by[rows], sort=True)}
         known = register.copy()
         known.loc[withdrawn > number, "Consent to CTDC"] = "Yes"
-        return {**own, _name(liberty_shared.REGISTER_FILE, sent[number]): known[listed <= number]}
+        return {**own, _name(liberty_shared.REGISTER_FILE, sent[number]): known.loc[listed <= number]}
 
     return _snapshots(planting, since, sent, files)
 
 
 MAKERS: dict[str, Maker] = {
-    "iom_legacy": _plain(iom_legacy),
-    "iom_mimosa": _plain(iom_mimosa),
+    "iom_legacy": _plain(iom_legacy.FILE, iom_legacy.rows),
+    "iom_mimosa": _plain(iom_mimosa.FILE, iom_mimosa.rows),
     "liberty_shared": _liberty_shared,
     "polaris": _polaris,
-    "a21": _plain(a21),
-    "otsh": _plain(otsh),
+    "a21": _plain(a21.FILE, a21.rows),
+    "otsh": _plain(otsh.FILE, otsh.rows),
 }
 """How the deliveries of each source are made; a new one goes last, so that the others stay as they are."""
 

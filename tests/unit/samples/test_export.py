@@ -47,7 +47,7 @@ def test_flags_read_back_as_they_were_written(source: str, persons: Persons) -> 
     assert {flag for flag, rows in expected.items() if rows} - read.keys() <= never_recorded
 
 
-@pytest.mark.parametrize("system", ["iom", "iso2", "iso3", "name"])
+@pytest.mark.parametrize("system", ["iom", "iso2", "iso3", "name", "portuguese"])
 def test_countries_are_ones_the_reader_knows(system: str, persons: Persons) -> None:
     """Guards against a spelling of a country that would be quarantined though nothing was planted; Namibia is not missing."""
     home = np.append(persons["citizenship"], np.array(["NA", "XK", "TB", ""], dtype=object))

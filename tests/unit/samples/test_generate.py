@@ -1,9 +1,12 @@
 """The exports as a whole: what a run finds in them is what was planted, and the same seed gives the same bytes."""
 
+import csv
 import shutil
 import stat
 import zipfile
+from collections import Counter
 from datetime import date
+from itertools import combinations, product
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -52,14 +55,62 @@ def test_each_defect_is_found_by_the_rule_it_was_planted_for(sample: Sample, tab
     assert found == planted
 
 
-@pytest.mark.parametrize(("victims", "seed"), [(100, 5), (700, 8)])
-def test_small_samples_add_up_too(victims: int, seed: int, tmp_path: Path) -> None:
-    """Guards against defects that collide in the few rows of a small sample, so that one hides another."""
-    summary = generate(tmp_path / "landing", victims=victims, seed=seed)
+@pytest.mark.parametrize(("victims", "seed", "refreshes"), [(100, 5, 1), (700, 8, 1), (100, 5, 12), (700, 1, 2), (3_000, 3, 8)])
+def test_small_samples_and_many_refreshes_add_up_too(victims: int, seed: int, refreshes: int, tmp_path: Path) -> None:
+    """Guards against defects that collide in few rows, so that one hides another, and against a row lost or judged twice over
+    deliveries that replace or continue each other."""
+    summary = generate(tmp_path / "landing", victims=victims, seed=seed, refreshes=refreshes)
     accounting = pq.read_table(harmonised(tmp_path / "landing", tmp_path / "out") / "accounting.parquet").to_pylist()
-    found = {(row["source"], row["rule"]): row["rows"] for row in accounting if row["outcome"] != "accepted"}
-    for (source, rule), rows in found.items():
-        assert summary.planted[source][rule] == rows
+    found: Counter[tuple[str, str]] = Counter()
+    for row in accounting:
+        found[row["source"], row["rule"]] += row["rows"]
+    rules = RULES.keys() | EXCLUSIONS.keys()
+    planted = {(source, rule): rows for source, kinds in summary.planted.items() for rule, rows in kinds.items() if rule in rules}
+    assert {kind: rows for kind, rows in found.items() if kind[1]} == {kind: rows for kind, rows in planted.items() if rows}
+    assert summary.rows == {source: sum(rows for kind, rows in found.items() if kind[0] == source) for source in SOURCES}
+
+
+def test_refreshes_come_as_each_partner_sends_them(tmp_path: Path) -> None:
+    """Guards against samples that show only one way of delivering: whole, in parts, once, or not any more."""
+    generate(tmp_path, victims=2_000, seed=3, refreshes=4)
+    sent = {source: sorted(path.name for path in (tmp_path / source).iterdir()) for source in SOURCES}
+    every = ["2019-H2", "2020-H1", "2020-H2", "2021-H1"]
+    assert sent == dict.fromkeys(SOURCES, every) | {
+        "iom_legacy": every[:1],
+        "a21": every[:2],
+        "otsh": every[:2],
+    }
+
+    def cases(source: str, refresh: str) -> list[list[str]]:
+        layout = SOURCES[source].cases
+        (path,) = (tmp_path / source / refresh).glob(layout.file_pattern)
+        with path.open(encoding=layout.encoding, newline="") as file:
+            return list(csv.reader(file, delimiter=layout.delimiter))[1:]
+
+    first, second = ({tuple(row[:2]) for row in cases("iom_mimosa", refresh)} for refresh in every[:2])
+    assert first < second
+    numbers = [{tuple(row[:2]) for row in cases("polaris", refresh)} for refresh in every]
+    assert sum(map(len, numbers[1:])) < len(numbers[0])
+    assert any(earlier & later for earlier, later in combinations(numbers, 2))
+    assert not (tmp_path / "polaris" / every[0] / "delivery.toml").exists()
+    assert (tmp_path / "polaris" / every[2] / "delivery.toml").read_text() == 'kind = "increment"\nsince = "2020-H1"\n'
+
+
+def test_who_opts_out_or_withdraws_later_was_there_before(tmp_path: Path) -> None:
+    """Guards against samples in which no opt-out and no withdrawn consent ever reaches back to an earlier delivery."""
+    generate(tmp_path / "landing", victims=20_000, seed=1, refreshes=4)
+
+    def left_out(refreshes: list[str]) -> Counter[str]:
+        folder = tmp_path / f"{len(refreshes)}"
+        for source, refresh in product(("polaris", "liberty_shared"), refreshes):
+            shutil.copytree(tmp_path / "landing" / source / refresh, home(folder).landing / source / refresh)
+        receive_all(home(folder))
+        summaries = [harmonise_all(folder, partner, as_of=date(2021, 12, 31)) for partner in ("polaris", "liberty_shared")]
+        return Counter({rule: rows for summary in summaries for rule, rows in summary.excluded.items()})
+
+    before, after = left_out(["2019-H2"]), left_out(["2019-H2", "2020-H1", "2020-H2", "2021-H1"])
+    for rule in ("opted-out", "individual-without-consent"):
+        assert before[rule] < after[rule]
 
 
 def test_most_rows_in_scope_are_accepted(sample: Sample, tables: Path) -> None:
@@ -114,11 +165,13 @@ def test_layout_of_the_landing_zone(sample: Sample) -> None:
     assert summary.victims < sum(summary.rows.values()) < 1.01 * summary.victims
 
 
-@pytest.mark.parametrize(("victims", "seed"), [(99, 0), (0, 0), (-1, 0), (100, -1)])
-def test_senseless_parameters_are_refused(victims: int, seed: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("victims", "seed", "refreshes"), [(99, 0, 1), (0, 0, 1), (-1, 0, 1), (100, -1, 1), (100, 0, 0), (100, 0, 13)]
+)
+def test_senseless_parameters_are_refused(victims: int, seed: int, refreshes: int, tmp_path: Path) -> None:
     """Guards against half a sample being written before numpy complains."""
     with pytest.raises(ParameterError):
-        generate(tmp_path / "none", victims=victims, seed=seed)
+        generate(tmp_path / "none", victims=victims, seed=seed, refreshes=refreshes)
     assert not list(tmp_path.iterdir())
 
 
