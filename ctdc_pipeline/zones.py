@@ -48,6 +48,11 @@ class Zones:
         return self.sensitive / "tmp"
 
     @property
+    def outbox(self) -> Path:
+        """What goes to partners, in clear."""
+        return self.sensitive / "outbox"
+
+    @property
     def releases(self) -> Path:
         return self.root / "releases"
 
@@ -84,8 +89,8 @@ class Zones:
             os.close(lock)
 
     def private_files(self) -> list[Path]:
-        """Every file of the sensitive zone that this software wrote, sorted: not what others landed, no scratch, no lock."""
-        others = {self.landing, self.tmp, self.sensitive / LOCK}
+        """Every file of the sensitive zone that this software wrote, sorted; not what others land or get, no scratch, no lock."""
+        others = {self.landing, self.outbox, self.tmp, self.sensitive / LOCK}
         places = sorted(path for path in self.sensitive.iterdir() if path not in others)
         return [file for place in places for file in sorted([place, *place.rglob("*")]) if file.is_file()]
 
