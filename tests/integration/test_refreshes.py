@@ -15,7 +15,7 @@ import assets.ingestion.arrivals
 from assets.ingestion.arrivals import CARRIED, landed_deliveries
 from ctdc_pipeline.definitions import build_defs
 from ctdc_pipeline.files import read_parquet, sha256
-from ctdc_pipeline.samples import polaris
+from ctdc_pipeline.partners.registry import SOURCES
 from resources.settings import DataHome, Engine
 from tests.deliveries import REFRESH
 from tests.integration.conftest import APPROVED, QUIET, SETTINGS, Graph, told
@@ -58,23 +58,28 @@ def checksums(folder: Path) -> None:
     (folder / "SHA256SUMS").write_text("".join(lines))
 
 
+def file(folder: Path, table: str = "polaris") -> Path:
+    (found,) = folder.glob(SOURCES["polaris"].layouts[table].file_pattern)
+    return found
+
+
 def corrected(graph: Graph) -> Path:
     """An increment of Polaris: its first case again with another gender, its second case opted out, and nothing else."""
     folder = graph.land_again("polaris", refresh=NEXT)
-    cases, opt_outs = folder / polaris.FILE, folder / polaris.OPT_OUT_FILE
-    with cases.open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.reader(file))
+    cases, opt_outs = file(folder), file(folder, "polaris_opt_outs")
+    with cases.open(encoding="utf-8-sig", newline="") as opened:
+        rows = list(csv.reader(opened))
     names = rows[0]
     accepted = read_parquet(graph.zones.table("harmonised", "polaris")).to_pandas()
     first, second = (rows[number] for number in accepted["source_row"].to_list()[:2])
     first[names.index("Victim_Gender")] = "Gender Minority"
-    with cases.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([names, first])
-    with opt_outs.open(encoding="utf-8-sig", newline="") as file:
-        heading = next(csv.reader(file))
+    with cases.open("w", encoding="utf-8", newline="") as opened:
+        csv.writer(opened).writerows([names, first])
+    with opt_outs.open(encoding="utf-8-sig", newline="") as opened:
+        heading = next(csv.reader(opened))
     entry = dict(zip(names, second, strict=True))
-    with opt_outs.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([heading, [entry[name] if name in ("Case_ID", "Victim_ID") else "" for name in heading]])
+    with opt_outs.open("w", encoding="utf-8", newline="") as opened:
+        csv.writer(opened).writerows([heading, [entry[name] if name in ("Case_ID", "Victim_ID") else "" for name in heading]])
     return folder
 
 
@@ -136,7 +141,7 @@ def test_the_sensor_waits_until_a_folder_is_quiet(
     for minutes in (0, 10, 20, 30, 40):
         monkeypatch.setattr(assets.ingestion.arrivals.time, "time", lambda minutes=minutes: now + 60 * minutes)
         if minutes == 10:
-            (folder / "polaris_cases_2.csv").write_bytes((folder / polaris.FILE).read_bytes())
+            (folder / "polaris_cases_2.csv").write_bytes(file(folder).read_bytes())
         done = tick(refreshed, instance, cursor)
         cursor = done.cursor
         asked.append([request.partition_key for request in done.run_requests or []])
@@ -185,7 +190,7 @@ def test_an_old_refresh_is_backfilled_to_the_same_bytes(refreshed: Graph) -> Non
 def test_a_contested_refresh_stops_at_the_harmonisation_until_somebody_chooses(refreshed: Graph) -> None:
     """Which of two deliveries counts is nobody's but a person's decision; until then nothing changes."""
     victims = sha256(refreshed.zones.table("harmonised", "victims"))
-    cases = refreshed.zones.landing / "polaris" / REFRESH / polaris.FILE
+    cases = file(refreshed.zones.landing / "polaris" / REFRESH)
     cases.write_bytes(b"".join(cases.read_bytes().splitlines(keepends=True)[:-1]))
     result = refreshed.run("ingest_polaris", partition=REFRESH)
     assert "ctdc deliveries choose polaris" in told(result)
