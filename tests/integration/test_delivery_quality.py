@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from ctdc_pipeline.corrections import TO_CORRECT, export_quarantine
 from ctdc_pipeline.files import read_parquet
 from ctdc_pipeline.partners.registry import PARTNERS, SOURCES
 from tests.integration.conftest import Graph, told
 
+WAYS = ("accepted", "quarantined", "excluded", "superseded")
 DENIED = {"citizenship": ["UKR", "USA"], "CountryOfExploitation": ["RUS"]}
 
 
@@ -132,3 +135,41 @@ def test_a_misspelt_country_fails_the_run(refreshed: Graph) -> None:
     result = refreshed.run("full_refresh", suppressed_countries={"citizenship": ["UK"]})
     assert not result.success
     assert "'UK'" in told(result)
+
+
+def test_what_a_partner_corrects_is_accepted_and_accounted_for(refreshed: Graph) -> None:
+    """Rows that were held back stay out for ever unless there is a way back that nobody has to invent."""
+    zones = refreshed.zones
+
+    def outcomes() -> dict[str, int]:
+        rows = read_parquet(zones.table("harmonised", "accounting")).to_pylist()
+        ours = [row for row in rows if row["source"] == "polaris"]
+        return {what: sum(row["rows"] for row in ours if what in (row["outcome"], row["rule"])) for what in WAYS}
+
+    before = outcomes()
+    (done,) = export_quarantine("polaris", zones.outbox / "one", zones=zones)
+    assert done.rows == before["quarantined"] > 0
+    corrected = 0
+
+    def correct(row: dict[str, str]) -> dict[str, str]:
+        nonlocal corrected
+        field, _, rule = row[TO_CORRECT].partition(": ")
+        if rule not in ("unknown-code", "unknown-country", "not-a-whole-number", "age-out-of-range"):
+            return row
+        corrected += 1
+        return {**row, field: ""}
+
+    for path in done.folder.glob("polaris_cases*.csv"):
+        rewrite_csv(done.folder, path.name, correct)
+    assert corrected
+    shutil.copytree(done.folder, zones.landing / "polaris" / "2021-12-01")
+    received = refreshed.run("ingest_polaris", partition="2021-12-01")
+    assert received.success, told(received)
+    result = refreshed.run("full_refresh")
+    assert result.success, told(result)
+    assert checks(result)["harmonised/accounting", "every_row_accounted_for"].passed
+    after = outcomes()
+    assert sum(after[what] for what in WAYS[:3]) == sum(before[what] for what in WAYS[:3]) + done.rows
+    assert after["quarantined"] < before["quarantined"]
+    assert after["accepted"] > before["accepted"]
+    assert after["superseded"] > before["superseded"]
