@@ -1,4 +1,4 @@
-"""Which sources there are. A new source is one module with a ``SOURCE`` and one line here."""
+"""Which sources there are. A new source is one module with a ``SOURCE`` and its name here; see docs/adding-a-partner.md."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ def _name(file: str, refresh: Refresh) -> str:
     return file.format(label=refresh.label, day=refresh.last)
 
 
-def _plain(file: str, export_of: Callable[[np.random.Generator, Persons], pd.DataFrame]) -> Maker:
+def one_file(file: str, export_of: Callable[[np.random.Generator, Persons], pd.DataFrame]) -> Maker:
     """Makes the deliveries of a source that sends one ``file`` of all its cases and no list."""
 
     def make(rng: np.random.Generator, persons: Persons, source: Source, sent: Sequence[Refresh]) -> Made:
@@ -193,7 +193,8 @@ def _liberty_shared(rng: np.random.Generator, persons: Persons, source: Source, 
     withdrawn = rng.integers(0, len(sent), len(register))
 
     def files(number: int, rows: Mask) -> Files:
-        own = {liberty_shared.file_name(str(ngo)): part for ngo, part in planting.table.loc[rows].groupby(sent_by[rows], sort=True)}
+        of_ngos = planting.table.loc[rows].groupby(sent_by[rows], sort=True)
+        own = {liberty_shared.file_name(str(ngo)): part for ngo, part in of_ngos}
         known = register.copy()
         known.loc[withdrawn > number, "Consent to CTDC"] = "Yes"
         return {**own, _name(liberty_shared.REGISTER_FILE, sent[number]): known.loc[listed <= number]}
@@ -202,12 +203,12 @@ def _liberty_shared(rng: np.random.Generator, persons: Persons, source: Source, 
 
 
 MAKERS: dict[str, Maker] = {
-    "iom_legacy": _plain(iom_legacy.FILE, iom_legacy.rows),
-    "iom_mimosa": _plain(iom_mimosa.FILE, iom_mimosa.rows),
+    "iom_legacy": one_file(iom_legacy.FILE, iom_legacy.rows),
+    "iom_mimosa": one_file(iom_mimosa.FILE, iom_mimosa.rows),
     "liberty_shared": _liberty_shared,
     "polaris": _polaris,
-    "a21": _plain(a21.FILE, a21.rows),
-    "otsh": _plain(otsh.FILE, otsh.rows),
+    "a21": one_file(a21.FILE, a21.rows),
+    "otsh": one_file(otsh.FILE, otsh.rows),
 }
 """How the deliveries of each source are made; a new one goes last, so that the others stay as they are."""
 
