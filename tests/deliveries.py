@@ -41,7 +41,7 @@ VALID: dict[str, dict[str, str]] = {
     "liberty_shared_consents": {"NGO Code": "NP01", "Client ID": "", "Consent to CTDC": "Yes"},
     "a21": {"Case File No": "A21-1", "Client Category": "Survivor", "Consent to Share": "Yes", "Intake Date": "2016-03-07"},
     "otsh": {
-        "N.º do guião": "2016/1",
+        "N.º do guião": "S-1",
         "N.º da vítima": "1",
         "Situação da vítima": "Confirmada",
         "Data da sinalização": "07/03/2016",

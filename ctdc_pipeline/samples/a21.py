@@ -28,7 +28,7 @@ def rows(rng: np.random.Generator, persons: Persons) -> pd.DataFrame:
     # Some hands type the day as text.
     intake = np.where(rng.random(size) < 0.1, export.dates(registered, typed_day), export.dates(registered, day))
     exploited = export.kept(place, rng.random(size) < 0.8)
-    identified = export.kept(np.where(exploited != "", home, place), rng.random(size) < 0.5)
+    identified = np.where(exploited != "", export.kept(home, rng.random(size) < 0.5), place)
     known = persons["age_known"]
     has_birth, has_age = rng.random(size) < 0.6, rng.random(size) < 0.8
     has_age |= ~has_birth

@@ -44,7 +44,7 @@ def rows(rng: np.random.Generator, persons: Persons) -> pd.DataFrame:
         CASES,
         persons,
         {
-            "N.º do guião": export.dates(registered, "%Y") + export.serial("/", form, 5),
+            "N.º do guião": export.serial("S-", form, 5),
             "N.º da vítima": export.serial("", victim, 1),
             "Instrumento": np.where(police, "GUR", "GS"),
             "Tipo de entidade": np.where(police, "OPC", "ONG"),

@@ -10,7 +10,7 @@ from ctdc_pipeline.partners.registry import SOURCES
 from tests.deliveries import deliver, harmonise_all, harmonised, land, left_out, outcome, receive
 
 STATUSES = ("Confirmada", "Sinalizada", "Pendente", "Não confirmada", "Registo de ensaio")
-SIGNALLED = tuple({"N.º do guião": f"2016/{n}", "Situação da vítima": status} for n, status in enumerate(STATUSES))
+SIGNALLED = tuple({"N.º do guião": f"S-{n}", "Situação da vítima": status} for n, status in enumerate(STATUSES))
 
 
 @pytest.mark.parametrize(
