@@ -1,0 +1,90 @@
+"""What every product of a release is made from, read once; a product is a function ``write(inputs, folder)`` of it alone.
+
+Figures from the complete records are protected the same way everywhere: below ``k`` they are not told, else rounded down to a
+multiple of ``k``; percentages come from protected counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from ctdc_pipeline.codebook import codebook
+from ctdc_pipeline.files import queries, read_parquet
+from ctdc_pipeline.partners.registry import SOURCES
+from ctdc_pipeline.zones import Zones
+
+PARTNERS = pa.schema(
+    [
+        *((name, pa.string()) for name in ("partner", "source", "title", "state", "latest_refresh", "stopped")),
+        ("victims", pa.int64()),
+        ("first_year", pa.string()),
+        ("last_year", pa.string()),
+    ]
+)
+"""One row a source: what the manifest says of its deliveries, its victims in this release, and the years that show."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The tables of one release. All columns of ``synthetic`` and ``victims`` are text, null for missing."""
+
+    version: str
+    k: int
+    length: int
+    last_year: int
+    synthetic: pa.Table
+    """The released records: the variables of the codebook, in the order they are published."""
+    victims: pa.Table
+    """Sensitive: the variables of the accepted records, and their ``partner``. Only protected figures of it may be written."""
+    aggregates: pa.Table
+    """As ``aggregates.reportable_aggregates`` gives them, and as they are published."""
+    partners: pa.Table
+    """Protected, in the columns of ``PARTNERS``; ``victims`` and the years are null below ``k``."""
+
+    @classmethod
+    def read(
+        cls, zones: Zones, *, version: str, k: int, length: int, last_year: int, deliveries: Mapping[str, Mapping[str, Any]]
+    ) -> Inputs:
+        """The inputs of a release; ``deliveries`` is what its manifest says of each source. Raises as ``read_parquet``."""
+        names = list(codebook().names)
+        victims = zones.table("harmonised", "victims")
+        with queries(victims=victims) as connection:
+            counted = connection.sql("SELECT source, yearOfRegistration, count(*)::BIGINT FROM victims GROUP BY ALL").fetchall()
+        return cls(
+            version=version,
+            k=k,
+            length=length,
+            last_year=last_year,
+            synthetic=read_parquet(zones.table("synthetic", "records"), columns=names),
+            victims=read_parquet(victims, columns=["partner", *names]),
+            aggregates=read_parquet(zones.table("counts", "reportable_aggregates")),
+            partners=_partners(deliveries, counted, k=k),
+        )
+
+    @property
+    def title(self) -> str:
+        return f"Global Synthetic Dataset, version {self.version}"
+
+
+def _partners(deliveries: Mapping[str, Mapping[str, Any]], counted: list[tuple[str, str | None, int]], *, k: int) -> pa.Table:
+    rows: list[dict[str, Any]] = []
+    for source in SOURCES.values():
+        said = deliveries[source.name]
+        own = {year: count for name, year, count in counted if name == source.name}
+        years = sorted(year for year, count in own.items() if year and count >= k)
+        rows.append(
+            {
+                "partner": source.partner,
+                "source": source.name,
+                "title": source.title,
+                **{name: said[name] for name in ("state", "latest_refresh", "stopped")},
+                "victims": sum(own.values()) // k * k or None,
+                "first_year": years[0] if years else None,
+                "last_year": years[-1] if years else None,
+            }
+        )
+    return pa.Table.from_pylist(rows, schema=PARTNERS)
