@@ -7,7 +7,6 @@ compiler that synthesis uses.
 from __future__ import annotations
 
 import json
-import resource
 import secrets
 import signal
 import sys
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ctdc_pipeline.errors import CtdcError, ParameterError, ResourceError, type_and_place
+from ctdc_pipeline.errors import CtdcError, ParameterError, type_and_place
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,17 +29,6 @@ if TYPE_CHECKING:
     from ctdc_pipeline.zones import Zones
 
 INTERRUPTED = 130
-UNITS = {
-    "": 1,
-    "KB": 10**3,
-    "MB": 10**6,
-    "GB": 10**9,
-    "TB": 10**12,
-    "KIB": 1 << 10,
-    "MIB": 1 << 20,
-    "GIB": 1 << 30,
-    "TIB": 1 << 40,
-}
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
@@ -204,10 +192,11 @@ def synthesize(
     """
     _require_k(k)
     table = _read(source, missing=missing, sensitive_zeros=sensitive_zeros, output=output)
-    with _memory(memory_limit), _progress() as progress:
-        from ctdc_pipeline.synthesis import synthesize as run
-        from ctdc_pipeline.tables import write_table
+    from ctdc_pipeline.memory import bounded
+    from ctdc_pipeline.synthesis import synthesize as run
+    from ctdc_pipeline.tables import write_table
 
+    with bounded(memory_limit), _progress() as progress:
         made = run(
             table, k=k, seed=secrets.randbits(63) if seed is None else seed, method=method, threads=threads, progress=progress
         )
@@ -490,29 +479,6 @@ def _read(
         require_writable(output)
         _require_other(output, path)
     return read_table(path, missing=missing, sensitive_zeros=sensitive_zeros, may_be_empty=may_be_empty)
-
-
-@contextmanager
-def _memory(limit: str | None) -> Generator[None]:
-    """Hold this process's memory below ``limit`` inside the block; running into it is a ResourceError."""
-    before = resource.getrlimit(resource.RLIMIT_DATA)
-    if limit is not None:
-        resource.setrlimit(resource.RLIMIT_DATA, (_size(limit), before[1]))
-    try:
-        yield
-    except MemoryError:
-        raise ResourceError("the memory does not suffice", remedy="Raise the memory limit, or give fewer rows.") from None
-    finally:
-        resource.setrlimit(resource.RLIMIT_DATA, before)
-
-
-def _size(text: str) -> int:
-    number = text.strip().upper().rstrip("BIKMGT ")
-    unit = text.strip().upper().removeprefix(number).strip()
-    try:
-        return int(float(number) * UNITS[unit])
-    except (ValueError, KeyError, OverflowError):
-        raise ParameterError("the memory limit is not understood", remedy="Write it such as 500MB or 4GB.") from None
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from assets.reporting import KINDS, OWNERS, Materialized, guarded, table_result
 from ctdc_pipeline import disclosure
 from ctdc_pipeline.codebook import codebook
 from ctdc_pipeline.files import read_parquet, write_parquet
+from ctdc_pipeline.memory import bounded
 from ctdc_pipeline.schemas import release_schema
 from ctdc_pipeline.synthesis import synthesize
 from ctdc_pipeline.tables import as_text
@@ -29,7 +30,9 @@ def records(home: DataHome, engine: Engine) -> Materialized:
     zones = home.zones()
     path = zones.table("synthetic", "records")
     sensitive = read_parquet(zones.table("harmonised", "victims"), columns=list(codebook().names))
-    write_parquet(as_text(synthesize(sensitive, k=engine.k, seed=home.seed(), threads=engine.threads)), path)
+    with bounded(engine.memory_limit):
+        made = synthesize(sensitive, k=engine.k, seed=home.seed(), threads=engine.threads)
+    write_parquet(as_text(made), path)
     return table_result(path, k=engine.k, sensitive_rows=len(sensitive))
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -141,6 +144,15 @@ def test_an_unforeseen_error_is_told_without_its_message(table: Path, tmp_path: 
     assert SENTINEL not in done.stderr
 
 
+@contextlib.contextmanager
+def on_terminal(*arguments: str | Path) -> Iterator[tuple[subprocess.Popen[bytes], io.BufferedReader]]:
+    """The command running with a terminal as its standard error, and what it shows there."""
+    parent, child = pty.openpty()
+    with subprocess.Popen(command(*arguments), stderr=child) as process, open(parent, "rb") as screen:  # noqa: PTH123
+        os.close(child)
+        yield process, screen
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("name", ["count", "synthesize"])
 def test_an_interrupt_leaves_nothing(tmp_path: Path, name: str, number: signal.Signals) -> None:
@@ -152,27 +164,25 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path, name: str, number: signal.S
         file.writelines(",".join(str((row * row >> column) % 7) for column in columns) + "\n" for row in range(60_000))
     options = ["--length", "8"] if name == "count" else []
     output = tmp_path / "output.parquet"
-    process = subprocess.Popen(command(name, source, "--output", output, *options), stderr=subprocess.PIPE)
-    time.sleep(1.5)
-    assert process.poll() is None, "over before it could be interrupted"
-    process.send_signal(number)
-    process.communicate()
+    with on_terminal(name, source, "--output", output, *options) as (process, screen):
+        seen = b""
+        while not re.search(rb"counting|redaction|consolidation", seen):
+            seen += screen.read1(4096)
+        process.send_signal(number)
+        process.wait()
     assert process.returncode == 130
     assert [path.name for path in tmp_path.iterdir()] == ["long.csv"]
 
 
 def test_a_terminal_sees_progress(table: Path, tmp_path: Path) -> None:
     """Minutes of silence before somebody who waits."""
-    parent, child = pty.openpty()
-    with subprocess.Popen(command("count", table, "--output", tmp_path / "o.parquet"), stderr=child) as process:
-        os.close(child)
+    with on_terminal("count", table, "--output", tmp_path / "o.parquet") as (process, screen):
         seen = b""
-        while True:
-            try:
-                seen += os.read(parent, 4096)
-            except OSError:
-                break
-    os.close(parent)
+        # Linux tells the end of a terminal by an error.
+        with contextlib.suppress(OSError):
+            while part := screen.read1(4096):
+                seen += part
+        process.wait()
     assert process.returncode == 0
     assert b"counting combinations of length" in seen
     assert b"combinations in" in seen
