@@ -11,7 +11,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -145,7 +145,7 @@ def test_an_unforeseen_error_is_told_without_its_message(table: Path, tmp_path: 
 
 
 @contextlib.contextmanager
-def on_terminal(*arguments: str | Path) -> Iterator[tuple[subprocess.Popen[bytes], io.BufferedReader]]:
+def on_terminal(*arguments: str | Path) -> Generator[tuple[subprocess.Popen[bytes], io.BufferedReader]]:
     """The command running with a terminal as its standard error, and what it shows there."""
     parent, child = pty.openpty()
     with subprocess.Popen(command(*arguments), stderr=child) as process, open(parent, "rb") as screen:  # noqa: PTH123
