@@ -27,6 +27,7 @@ from ctdc_pipeline.partners.registry import SOURCES
 from ctdc_pipeline.refreshes import Refresh
 from ctdc_pipeline.schemas import release_schema
 from ctdc_pipeline.sensitive_countries import NOTHING, DenyList, published
+from ctdc_pipeline.signature import sign_as_configured
 from ctdc_pipeline.tables import write_table
 from ctdc_pipeline.validation import validate
 from ctdc_pipeline.zones import Zones
@@ -91,6 +92,7 @@ def publish(zones: Zones, *, version: str, k: int, length: int, last_year: int, 
             proof = _prove(zones, staging, k=k)
             files = {file.name: sha256(file) for file in sorted(staging.iterdir())}
             _write_manifest(zones, staging, length=length, proof=proof, files=files)
+            sign_as_configured(staging / MANIFEST)
             _move(staging, zones.releases / version)
     except (ResourceError, OSError, duckdb.Error, pa.ArrowException) as error:
         raise ResourceError(
