@@ -1,5 +1,7 @@
 """One asset a partner: its cases, de-identified and in the harmonised schema, with what was not taken in beside them."""
 
+from typing import Any
+
 import dagster as dg
 
 from assets.gates import schema_gate
@@ -40,7 +42,9 @@ def partner_asset(partner: str) -> dg.AssetsDefinition:
             deny=engine.deny,
         )
         outcomes = {"rows_in": summary.rows, "accepted": summary.accepted}
-        reasons = {why: dg.MetadataValue.json(getattr(summary, why)) for why in ("quarantined", "excluded", "suppressed")}
+        reasons: dict[str, Any] = {
+            why: dg.MetadataValue.json(getattr(summary, why)) for why in ("quarantined", "excluded", "suppressed")
+        }
         return table_result(path, **outcomes, **reasons, warnings="; ".join(summary.warnings) or "none")
 
     return cases

@@ -1,6 +1,7 @@
 """The union of all partners, and the account of every row that came in."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 
@@ -70,7 +71,7 @@ def united(home: DataHome) -> Iterator[Materialized]:
         zones = home.zones()
         stages = {"ingested": zones.sensitive / "ingestion", "folder": zones.sensitive / "harmonised"}
         summary = unite(PARTNERS, store=home.store(), **stages)
-        figures = {"partners": ", ".join(PARTNERS), "rows_in": summary.rows, "accepted": summary.accepted}
+        figures: dict[str, Any] = {"partners": ", ".join(PARTNERS), "rows_in": summary.rows, "accepted": summary.accepted}
         for spec in ALL:
             yield table_result(zones.table(*spec.key.path), **figures)
 
