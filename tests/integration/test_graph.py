@@ -97,6 +97,13 @@ def test_the_proxies_of_the_graph_reach_the_rules(landed: Graph) -> None:
     assert "NO_SUCH_FIELD" in told(result)
 
 
+def test_the_statuses_that_the_graph_admits_reach_the_rules(landed: Graph) -> None:
+    """A status that is set aside and then still leaves people out, or one that must not be, would go unnoticed."""
+    result = landed.refresh(admits={"iom_mimosa": ["individual-without-consent"]})
+    assert not result.success
+    assert "no setting lets these rows in" in told(result)
+
+
 @pytest.mark.parametrize("setting", [{"k": 1}, {"reporting_length": 0}])
 def test_parameters_out_of_range_fail_the_run(landed: Graph, setting: dict[str, Any]) -> None:
     """k = 1 would publish single people."""

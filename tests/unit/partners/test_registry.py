@@ -69,3 +69,11 @@ def test_a_broker_is_another_relation() -> None:
     """Guards against Liberty Shared's longer list of recruiters collapsing to the wrong relation."""
     (field,) = [field for field in SOURCES["liberty_shared"].cases.fields if field.name == "Recruiter Relationship"]
     assert {code.code: code.means for code in field.codes}["Broker"] == ("recruiterRelationOther",)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_only_open_findings_may_be_set_aside(name: str) -> None:
+    """Guards against a layout by which an installation could publish people who did not consent, or who are no victims."""
+    source = SOURCES[name]
+    told = {rule for field in source.cases.having("status") for code in field.codes for rule in code.means}
+    assert {*source.waivable} <= {"pending", "not-confirmed"} & told
