@@ -9,9 +9,11 @@ import dagster as dg
 
 from assets.ingestion.exports import REFRESHES
 from assets.reporting import guarded
+from ctdc_pipeline.errors import ParameterError
 from ctdc_pipeline.intake import Arrival, arrivals, misplaced
 from ctdc_pipeline.landing import Observations
 from ctdc_pipeline.partners.registry import SOURCES
+from ctdc_pipeline.store import Store
 from resources.settings import DataHome
 
 QUIET_MINUTES = "CTDC_QUIET_MINUTES"
@@ -38,6 +40,24 @@ def requested(found: Iterable[Arrival], instance: dg.DagsterInstance) -> list[dg
     return requests
 
 
+def recognise(store: Store, instance: dg.DagsterInstance) -> None:
+    """Make a partition of every stored refresh that Dagster does not know, as after restoring without its history."""
+    for source in store.sources():
+        if source in REFRESHES:
+            kept = {str(delivery.refresh) for delivery in store.deliveries(source)}
+            name = REFRESHES[source].name or ""
+            if unknown := sorted(kept - {*instance.get_dynamic_partitions(name)}):
+                instance.add_dynamic_partitions(name, unknown)
+
+
+def quiet_minutes() -> float:
+    """After how many minutes without a change a folder without checksums is complete. Raises ParameterError."""
+    try:
+        return float(os.environ.get(QUIET_MINUTES) or 15)
+    except ValueError:
+        raise ParameterError(f"{QUIET_MINUTES} is not a number", remedy="Set it to minutes, such as 15.") from None
+
+
 @dg.sensor(
     jobs=list(INGESTIONS.values()),
     minimum_interval_seconds=60,
@@ -47,10 +67,11 @@ def requested(found: Iterable[Arrival], instance: dg.DagsterInstance) -> list[dg
 def landed_deliveries(context: dg.SensorEvaluationContext, home: DataHome) -> dg.SensorResult | dg.SkipReason:
     """Look at the landing root. The cursor keeps what was seen, and which state of which folder has been dealt with."""
     with guarded():
+        recognise(home.store(), context.instance)
         landing, kept = home.landing(), json.loads(context.cursor or "{}")
         landed, dealt = landing.landed(), kept.get("dealt", {})
         seen = Observations.parse(kept.get("seen")).look(
-            landed, now=time.time(), quiet_minutes=float(os.environ.get(QUIET_MINUTES) or 15), matches=landing.matches
+            landed, now=time.time(), quiet_minutes=quiet_minutes(), matches=landing.matches
         )
         new = [one for one in landed if seen.complete(one) and dealt.get(one.key) != one.fingerprint]
         found = arrivals(new, landing=landing, store=home.store(), sources=SOURCES)

@@ -207,5 +207,4 @@ SOURCE = Source(
     "States, from its case files. Where neither the country of exploitation nor that of identification is known, the country of "
     "aftercare stands for it.",
     CASES,
-    every=12,
 )

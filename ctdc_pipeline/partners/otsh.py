@@ -211,6 +211,5 @@ SOURCE = Source(
     "police and by NGOs, with Portugal as country of destination, origin or transit. The police confirm, keep pending or do not "
     "confirm; NGOs signal or do not confirm. Confirmed victims and those signalled by NGOs enter.",
     CASES,
-    every=12,
     waivable=("pending", "not-confirmed"),
 )

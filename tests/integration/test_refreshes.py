@@ -12,8 +12,9 @@ import dagster as dg
 import pytest
 
 import assets.ingestion.arrivals
-from assets.ingestion.arrivals import CARRIED, landed_deliveries
+from assets.ingestion.arrivals import CARRIED, landed_deliveries, quiet_minutes
 from ctdc_pipeline.definitions import build_defs
+from ctdc_pipeline.errors import ParameterError
 from ctdc_pipeline.files import read_parquet, sha256
 from ctdc_pipeline.partners.registry import SOURCES
 from resources.settings import DataHome, Engine
@@ -159,6 +160,19 @@ def test_what_is_no_delivery_is_told_and_holds_nothing_up(refreshed: Graph, inst
     assert "no known source" in str(said)
     checksums(folder)
     assert len(tick(refreshed, instance).run_requests or []) == 1
+
+
+def test_a_restored_store_is_known_again(refreshed: Graph, instance: dg.DagsterInstance) -> None:
+    """After a restore without Dagster's history no stored refresh could be read again, for want of its partition."""
+    tick(refreshed, instance)
+    assert {name: instance.get_dynamic_partitions(f"{name}_refreshes") for name in SOURCES} == dict.fromkeys(SOURCES, [REFRESH])
+
+
+def test_a_quiet_time_that_is_no_number_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sensor that fails at every tick without saying which setting is wrong."""
+    monkeypatch.setenv("CTDC_QUIET_MINUTES", "soon")
+    with pytest.raises(ParameterError, match="CTDC_QUIET_MINUTES"):
+        quiet_minutes()
 
 
 def test_a_schedule_carries_the_last_delivery_forward(refreshed: Graph, tmp_path: Path) -> None:
