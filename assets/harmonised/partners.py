@@ -41,11 +41,9 @@ def partner_asset(partner: str) -> dg.AssetsDefinition:
             admits=engine.admits,
             deny=engine.deny,
         )
-        outcomes = {"rows_in": summary.rows, "accepted": summary.accepted}
-        reasons: dict[str, Any] = {
-            why: dg.MetadataValue.json(getattr(summary, why)) for why in ("quarantined", "excluded", "suppressed")
-        }
-        return table_result(path, **outcomes, **reasons, warnings="; ".join(summary.warnings) or "none")
+        told: dict[str, Any] = {"rows_in": summary.rows, "accepted": summary.accepted}
+        told |= {why: dg.MetadataValue.json(getattr(summary, why)) for why in ("quarantined", "excluded", "suppressed")}
+        return table_result(path, **told, warnings="; ".join(summary.warnings) or "none")
 
     return cases
 
