@@ -180,7 +180,8 @@ def _variable(row: dict[str, Any], position: int) -> Variable:
 
 
 def _country(row: dict[str, str]) -> Country:
-    lists = {key: tuple(filter(None, row.pop(key).split("|"))) for key in ("other_codes", "aliases", "portuguese", "gentilics")}
+    keys = ("other_codes", "aliases", "portuguese", "gentilics")
+    lists: dict[str, Any] = {key: tuple(filter(None, row.pop(key).split("|"))) for key in keys}
     return Country(**row, **lists)
 
 
