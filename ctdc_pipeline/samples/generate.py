@@ -26,8 +26,9 @@ REFRESH = "2021-H1"
 """The last refresh: the half-year in which the last persons were registered."""
 MOST = 12
 """How many half-years the refreshes may span."""
-# Sources from which the last refreshes bring nothing, if there are more, and how many: what came before is carried forward.
-SILENT = {"a21": 2, "otsh": 2}
+# From how many of the last refreshes nothing comes, by source, if there are more; what came before is carried forward. The
+# legacy workbook no longer grows, so it comes once.
+SILENT = {"iom_legacy": MOST, "a21": 2, "otsh": 2}
 # Rows among each 1,000 that stay out for who they are about, who sent them or what was agreed.
 WITHOUT_CONSENT, OPTED_OUT = 6.0, 4.0
 STATUS = {
@@ -96,12 +97,10 @@ def generate(folder: Path, *, victims: int = 20_000, seed: int = 0, refreshes: i
 
 
 def _sent(source: Source, refreshes: int) -> list[Refresh]:
-    """The refreshes for which a source sends something: one that no longer grows does so once."""
+    """The refreshes for which a source sends something."""
     last = 2 * int(REFRESH[:4]) + int(REFRESH[-1])
     halves = range(last - refreshes, last)
     periods = [Refresh.parse(f"{half // 2}-H{half % 2 + 1}") for half in halves]
-    if source.every is None:
-        return periods[:1]
     return periods[: max(1, refreshes - SILENT.get(source.name, 0))]
 
 
