@@ -1,0 +1,66 @@
+"""Workbooks: what goes in comes out in Excel's readers, and nothing is a formula."""
+
+from itertools import repeat
+from pathlib import Path
+
+import openpyxl
+import pandas as pd
+import pytest
+
+from ctdc_pipeline.errors import TableError
+from ctdc_pipeline.products import workbook
+from ctdc_pipeline.products.workbook import Sheet, write_workbook
+
+HARD = [
+    "=1+1", "+1", "-1", "@SUM(A1)", "'quoted", 'quo"te', "a,b", "line\nbreak", "tab\there", "<b>&amp;</b>", "çãü–Ω漢字😀", " x ",
+    "carriage\r\nreturn", "_x0041_", "bell\x07",
+]  # fmt: skip
+
+
+def test_every_text_comes_back_as_text(tmp_path: Path) -> None:
+    """A value that begins like a formula would be run in the reader's spreadsheet; a stray character would spoil the file."""
+    path = tmp_path / "hard.xlsx"
+    write_workbook(path, [Sheet("Data", [["text"], *([text] for text in HARD)])], title="Hard <texts>")
+
+    assert pd.read_excel(path, engine="calamine", dtype=str, keep_default_na=False)["text"].tolist() == HARD
+    cells = [row[0] for row in openpyxl.load_workbook(path)["Data"].iter_rows(min_row=2)]
+    assert {cell.data_type for cell in cells} == {"s"}
+    assert all(cell.quotePrefix for cell in cells[:4])
+
+
+def test_numbers_and_empty_cells_come_back_as_such(tmp_path: Path) -> None:
+    """A count stored as text cannot be added up; an empty cell filled with a text is no longer missing."""
+    path = tmp_path / "numbers.xlsx"
+    rows = [["name", "count", "share"], ["a", 3, 0.25], [None, None, 1.5], ["c", 0, None]]
+    write_workbook(path, [Sheet("One", rows), Sheet("Two & three", [["only"]])], title="Numbers")
+
+    book = openpyxl.load_workbook(path)
+    assert book.sheetnames == ["One", "Two & three"]
+    assert [list(row) for row in book["One"].iter_rows(values_only=True)] == rows
+    assert book["One"].freeze_panes == "A2"
+    assert book.properties.title == "Numbers"
+
+
+def test_many_columns_stand_where_they_belong(tmp_path: Path) -> None:
+    """Past Z and ZZ the letters of columns carry over."""
+    path = tmp_path / "wide.xlsx"
+    write_workbook(path, [Sheet("Wide", [list(range(800)), [*repeat(None, 799), "last"]])], title="Wide")
+
+    sheet = openpyxl.load_workbook(path)["Wide"]
+    assert [cell.value for cell in sheet[1]] == list(range(800))
+    assert sheet.cell(2, 800).value == "last"
+
+
+def test_the_same_cells_give_the_same_bytes(tmp_path: Path) -> None:
+    """The time of writing in the file would change the hash of every release."""
+    for name in ("a.xlsx", "b.xlsx"):
+        write_workbook(tmp_path / name, [Sheet("Data", [["x"], [1]])], title="Same")
+    assert (tmp_path / "a.xlsx").read_bytes() == (tmp_path / "b.xlsx").read_bytes()
+
+
+def test_more_rows_than_a_sheet_holds_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Excel would cut the table off without a word."""
+    monkeypatch.setattr(workbook, "MOST_ROWS", 3)
+    with pytest.raises(TableError, match="more rows"):
+        write_workbook(tmp_path / "long.xlsx", [Sheet("Data", [["x"], [1], [2], [3]])], title="Long")
+    assert not list(tmp_path.iterdir())
