@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +76,8 @@ def main() -> int:
     secrets.generate(zones)
 
     with dg.DagsterInstance.get() as instance:
-        released = (
-            receive(zones, instance)
-            and run("full_refresh", instance)
-            and run("release", instance, tags={"ctdc/approver": "demonstration"})
-        )
+        made = receive(zones, instance) and run("full_refresh", instance) and run("release_candidate", instance)
+        released = made and publish(made, instance)
     if not released:
         return 1
     (materialization,) = released.asset_materializations_for_node("release__global_synthetic_dataset")
@@ -87,6 +85,14 @@ def main() -> int:
     console.print(f"Sensitive zone: {encryption.notice()}")
     console.print(f"\nTook {time.monotonic() - started:.0f} s. `make ui` shows the graph.")
     return 0
+
+
+def publish(made: dg.ExecuteInProcessResult, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult | None:
+    """Approve the candidate that the run ``made``, as a person would by its hash."""
+    (candidate,) = made.asset_materializations_for_node("release__candidate")
+    decision = {"candidate": candidate.metadata["hash"].value, "reason": "demonstration"}
+    config = {"ops": {"release__global_synthetic_dataset": {"config": decision}}}
+    return run("publish", instance, tags={"ctdc/approver": "demonstration"}, config=config)
 
 
 def receive(zones: Zones, instance: dg.DagsterInstance) -> bool:
@@ -100,16 +106,24 @@ def receive(zones: Zones, instance: dg.DagsterInstance) -> bool:
 
 
 def run(
-    job: str, instance: dg.DagsterInstance, *, partition: str | None = None, tags: dict[str, str] | None = None
+    job: str,
+    instance: dg.DagsterInstance,
+    *,
+    partition: str | None = None,
+    tags: dict[str, str] | None = None,
+    config: Mapping[str, Any] | None = None,
 ) -> dg.ExecuteInProcessResult | None:
     """Run one job in this process; its result if it succeeded."""
     if partition is None:
         console.print(f"\n[bold]Job {job}[/]")
     progress = dg.Definitions(loggers={"progress": dg.LoggerDefinition(lambda _: progress_logger())})
     definitions = dg.Definitions.merge(build_defs(), progress)
-    config: dict[str, Any] = {"loggers": {"progress": {}}}
     result = definitions.resolve_job_def(job).execute_in_process(
-        instance=instance, run_config=config, partition_key=partition, tags=tags, raise_on_error=False
+        instance=instance,
+        run_config={"loggers": {"progress": {}}, **(config or {})},
+        partition_key=partition,
+        tags=tags,
+        raise_on_error=False,
     )
     return result if result.success else None
 

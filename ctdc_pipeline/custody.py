@@ -22,7 +22,7 @@ from ctdc_pipeline.tables import unwritable
 from ctdc_pipeline.zones import PRIVATE_FOLDER, Zones
 
 SUMS = "SHA256SUMS"
-KEPT = ("sensitive/deliveries", "sensitive/secrets", "releases")
+KEPT = ("sensitive/deliveries", "sensitive/secrets", "sensitive/withdrawn", "releases")
 HISTORY = "dagster"
 """Dagster's embedded storage: runs, events and logs."""
 

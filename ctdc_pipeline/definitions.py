@@ -57,9 +57,15 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
             ),
             *INGESTIONS.values(),
             dg.define_asset_job(
-                "release",
-                selection=released,
-                description="Publish the synthetic records of the last full refresh. The run needs the tag `ctdc/approver`.",
+                "release_candidate",
+                selection=dg.AssetSelection.assets("release/candidate"),
+                description="Make and prove a release from the last full refresh, in the sensitive zone. Publishes nothing.",
+                tags={"dagster/max_retries": "0"},
+            ),
+            dg.define_asset_job(
+                "publish",
+                selection=dg.AssetSelection.assets("release/global_synthetic_dataset"),
+                description="Publish a candidate. The run needs the tag `ctdc/approver`, the candidate's hash and a reason.",
                 tags={"dagster/max_retries": "0"},
             ),
         ],

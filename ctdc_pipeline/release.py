@@ -1,14 +1,16 @@
-"""A release: its files, built in staging, proved from those very files, and then renamed into the public zone in one step.
+"""A release candidate: its files, built in staging, proved from those very files, and put where it waits for approval.
 
 What may be in a release is decided elsewhere (synthesis, aggregates, codebook); whether it discloses anyone is proved by
-``ctdc_pipeline.disclosure``.
+``ctdc_pipeline.disclosure``. Publishing it is a person's decision, and the matter of ``ctdc_pipeline.publication``.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from importlib.metadata import version as installed_version
@@ -19,30 +21,36 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from ctdc_pipeline import disclosure
+from ctdc_pipeline import changes, disclosure
 from ctdc_pipeline.codebook import codebook
 from ctdc_pipeline.errors import ParameterError, ReleaseError, ResourceError, TableError
-from ctdc_pipeline.files import PUBLIC_FILE, queries, read_parquet, sha256, sync
+from ctdc_pipeline.files import parquet_sha256, queries, read_parquet, sha256, sync
 from ctdc_pipeline.partners.registry import SOURCES
 from ctdc_pipeline.refreshes import Refresh
+from ctdc_pipeline.register import MANIFEST, Published, file_hashes, history, last
 from ctdc_pipeline.schemas import release_schema
 from ctdc_pipeline.sensitive_countries import NOTHING, DenyList, published
-from ctdc_pipeline.signature import sign_as_configured
 from ctdc_pipeline.tables import write_table
 from ctdc_pipeline.validation import validate
-from ctdc_pipeline.zones import Zones
+from ctdc_pipeline.zones import PRIVATE_FOLDER, Zones
 
 RECORDS = "global_synthetic_dataset"
 AGGREGATES = "reportable_aggregates"
 DICTIONARY = "data_dictionary"
-MANIFEST = "manifest.json"
-PUBLIC_FOLDER = 0o755
-_NEEDED = (("harmonised", "victims"), ("harmonised", "deliveries"), ("synthetic", "records"), ("counts", "reportable_aggregates"))
+CHANGES = "CHANGELOG.md"
+INPUTS = (
+    ("harmonised", "victims"),
+    ("harmonised", "deliveries"),
+    ("harmonised", "suppressed"),
+    ("synthetic", "records"),
+    ("counts", "reportable_aggregates"),
+)
+"""The tables that a release is made of, by stage and name."""
 
 
 @dataclass(frozen=True)
 class Release:
-    """A published release: where it is, how large it is and what was proved of it."""
+    """A release or a candidate: where it is and what was proved of it."""
 
     folder: Path
     version: str
@@ -50,56 +58,76 @@ class Release:
     files: Mapping[str, str]
     """SHA-256 of each file, by name."""
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the manifest, which names every other file: whoever approves it approves these very files."""
+        return sha256(self.folder / MANIFEST)
 
-def next_version(releases: Path, *, today: date) -> str:
-    """The first free version of the day, such as ``2026.11.21-1``."""
-    taken = {folder.name for folder in releases.glob(f"{today:%Y.%m.%d}-*")}
+
+def next_version(taken: Sequence[str], *, today: date) -> str:
+    """The first version of the day that is not ``taken``, such as ``2026.11.21-1``."""
     return next(name for number in range(1, len(taken) + 2) if (name := f"{today:%Y.%m.%d}-{number}") not in taken)
 
 
-def publish(zones: Zones, *, version: str, k: int, length: int, last_year: int, deny: DenyList = NOTHING) -> Release:
-    """Build release ``version`` from the tables of the sensitive zone, prove it, and move it into the public zone.
+def make_candidate(zones: Zones, *, version: str, k: int, length: int, last_year: int, deny: DenyList = NOTHING) -> Release:
+    """Build release ``version`` from the tables of the sensitive zone, prove it, and put it in ``zones.candidates``.
 
     ``version`` is a name, or empty for the next one of the day. A version that exists is never overwritten, and after any error
-    nothing is published and nothing is left in staging. ``k``, ``length`` and ``last_year`` are what the tables were made with;
+    there is no candidate and nothing is left in staging. ``k``, ``length`` and ``last_year`` are what the tables were made with;
     if they were not, the proof or the schema fails. No table may hold a country on the list ``deny``. Raises ParameterError,
     PrivacyError, ReleaseError, ResourceError, TableError.
     """
-    version = version or next_version(zones.releases, today=datetime.now(UTC).date())
+    with refused_by_disk():
+        releases = history(zones)
+        waiting = [folder.name for folder in zones.candidates.glob("*")]
+    taken = [*(release.version for release in releases), *waiting]
+    version = version or next_version(taken, today=datetime.now(UTC).date())
     if not re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z.-]*", version):
         raise ParameterError("the version is not a name", remedy="Use letters, digits, dots and hyphens, as in 2026.11.21-1.")
-    if (zones.releases / version).exists():
+    if version in taken:
         raise ReleaseError(f"release {version} exists already", remedy="Choose another version; a release never changes.")
-    for stage, name in (
-        ("harmonised", "victims"),
-        ("harmonised", "deliveries"),
-        ("harmonised", "suppressed"),
-        ("synthetic", "records"),
-        ("counts", "reportable_aggregates"),
-    ):
+    require_inputs(zones, deny=deny)
+    # In the sensitive zone, so that the public one never holds a file that was not proved.
+    with refused_by_disk(), TemporaryDirectory(dir=zones.tmp, prefix=f"release-{version}-") as folder:
+        staging = Path(folder) / version
+        staging.mkdir(mode=0o700)
+        _write_records(zones, staging, last_year=last_year)
+        write_table(read_parquet(zones.table("counts", "reportable_aggregates")), staging / f"{AGGREGATES}.csv")
+        _write_dictionary(staging)
+        proof = prove(zones, staging, k=k)
+        manifest = _manifest(zones, version, length=length, last_year=last_year, proof=proof, before=last(releases))
+        (staging / CHANGES).write_text(changes.text(manifest, staging, before=last(releases)), encoding="utf-8")
+        manifest["files"] = file_hashes(staging)
+        (staging / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        move(staging, zones.candidates / version)
+    return Release(folder=zones.candidates / version, version=version, proof=proof, files=manifest["files"])
+
+
+@contextmanager
+def refused_by_disk() -> Generator[None]:
+    """Turn whatever the disk refuses into a ResourceError."""
+    try:
+        yield
+    except (ResourceError, OSError, duckdb.Error, pa.ArrowException) as error:
+        raise ResourceError(
+            f"the release could not be written ({type(error).__name__})",
+            remedy="Check space and permissions of the data folder, then run the job again; nothing was published.",
+        ) from None
+
+
+def require_inputs(zones: Zones, *, deny: DenyList) -> None:
+    """Refuse tables that are not there or name a country that must not be named. Raises PrivacyError and TableError."""
+    for stage, name in INPUTS:
         if not zones.table(stage, name).is_file():
             raise TableError(f"there is no table {stage}/{name} to release", remedy="Run the full refresh first.")
     for stage, name in (("harmonised", "victims"), ("synthetic", "records")):
         deny.require(read_parquet(zones.table(stage, name), columns=list(codebook().names)))
-    try:
-        # In the sensitive zone, so that the public one never holds a file that was not proved.
-        with TemporaryDirectory(dir=zones.tmp, prefix=f"release-{version}-") as folder:
-            staging = Path(folder) / version
-            staging.mkdir(mode=0o700)
-            _write_records(zones, staging, last_year=last_year)
-            write_table(read_parquet(zones.table("counts", "reportable_aggregates")), staging / f"{AGGREGATES}.csv")
-            _write_dictionary(staging)
-            proof = _prove(zones, staging, k=k)
-            files = {file.name: sha256(file) for file in sorted(staging.iterdir())}
-            _write_manifest(zones, staging, length=length, proof=proof, files=files)
-            sign_as_configured(staging / MANIFEST)
-            _move(staging, zones.releases / version)
-    except (ResourceError, OSError, duckdb.Error, pa.ArrowException) as error:
-        raise ResourceError(
-            f"release {version} could not be written ({type(error).__name__})",
-            remedy="Check space and permissions of the data folder, then run the release again; nothing was published.",
-        ) from None
-    return Release(folder=zones.releases / version, version=version, proof=proof, files=files)
+
+
+def inputs_digest(zones: Zones) -> str:
+    """One SHA-256 over all ``INPUTS``: another one says that a candidate is out of date, and nothing else."""
+    digests = "".join(f"{parquet_sha256(zones.table(stage, name))}  {stage}/{name}\n" for stage, name in INPUTS)
+    return hashlib.sha256(digests.encode()).hexdigest()
 
 
 def _write_records(zones: Zones, staging: Path, *, last_year: int) -> None:
@@ -136,7 +164,7 @@ def _write_dictionary(staging: Path) -> None:
     (staging / f"{DICTIONARY}.md").write_text("\n".join(text), encoding="utf-8")
 
 
-def _prove(zones: Zones, staging: Path, *, k: int) -> disclosure.Proof:
+def prove(zones: Zones, staging: Path, *, k: int) -> disclosure.Proof:
     """Prove the staged CSV, and that the other two files hold the same records."""
     with queries(parquet=staging / f"{RECORDS}.parquet") as connection:
         text = "all_varchar = true, header = true, nullstr = ''"
@@ -155,23 +183,25 @@ def _prove(zones: Zones, staging: Path, *, k: int) -> disclosure.Proof:
     return disclosure.prove(victims, records, aggregates, variables=codebook().names, k=k).require()
 
 
-def _write_manifest(zones: Zones, staging: Path, *, length: int, proof: disclosure.Proof, files: Mapping[str, str]) -> None:
+def _manifest(
+    zones: Zones, version: str, *, length: int, last_year: int, proof: disclosure.Proof, before: Published | None
+) -> dict[str, Any]:
+    """What the manifest says, but for the files."""
     # Exact figures about the sensitive records are never published; that the guarantees hold is what the proof says.
     internal = {"smallest_support", "attributes"}
-    before = _last(zones.releases)
-    manifest = {
-        "version": staging.name,
+    return {
+        "version": version,
         "software": {"name": "ctdc-pipeline", "version": installed_version("ctdc-pipeline")},
         "k": proof.k,
         "reporting_length": length,
+        "last_year": last_year,
         "rows": {RECORDS: proof.synthetic_records, AGGREGATES: proof.aggregates},
         "proof": {name: value for name, value in asdict(proof).items() if name not in internal},
-        "files": dict(files),
-        "previous": before.get("version"),
-        "deliveries": _deliveries(zones, before),
+        "previous": before.version if before else None,
+        "inputs": inputs_digest(zones),
+        "deliveries": _deliveries(zones, before.manifest if before else {}),
         "suppressed_values": published(read_parquet(zones.table("harmonised", "suppressed")), k=proof.k),
     }
-    (staging / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _deliveries(zones: Zones, before: Mapping[str, Any]) -> dict[str, Any]:
@@ -196,21 +226,11 @@ def _deliveries(zones: Zones, before: Mapping[str, Any]) -> dict[str, Any]:
     return said
 
 
-def _last(releases: Path) -> dict[str, Any]:
-    """The manifest of the last release, which is the one that no other names as the one before it; empty if there is none."""
-    manifests = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(releases.glob(f"*/{MANIFEST}"))]
-    followed = {manifest.get("previous") for manifest in manifests}
-    return next((manifest for manifest in reversed(manifests) if manifest["version"] not in followed), {})
-
-
-def _move(staging: Path, target: Path) -> None:
-    """Make the staged folder public in one step. A folder that holds files is never replaced: the rename itself refuses."""
-    for file in staging.iterdir():
-        file.chmod(PUBLIC_FILE)
-        sync(file)
-    staging.chmod(PUBLIC_FOLDER)
-    sync(staging)
-    target.parent.mkdir(parents=True, exist_ok=True)
+def move(staging: Path, target: Path) -> None:
+    """Rename a folder once it is on the disk. A folder that holds files is never replaced: the rename itself refuses."""
+    for path in (*staging.rglob("*"), staging):
+        sync(path)
+    target.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER)
     staging.rename(target)
     sync(target.parent)
 

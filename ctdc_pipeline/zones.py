@@ -53,6 +53,16 @@ class Zones:
         return self.sensitive / "outbox"
 
     @property
+    def candidates(self) -> Path:
+        """Releases that wait for approval: proved, and in clear as they would be published."""
+        return self.sensitive / "candidates"
+
+    @property
+    def withdrawn(self) -> Path:
+        """What withdrawn releases held. Others may have copies, so that later releases are still compared with it."""
+        return self.sensitive / "withdrawn"
+
+    @property
     def releases(self) -> Path:
         return self.root / "releases"
 
@@ -82,15 +92,16 @@ class Zones:
             except BlockingIOError:
                 logging.getLogger(__name__).warning("Another process is writing into the sensitive zone; waiting for its end.")
                 fcntl.flock(lock, fcntl.LOCK_EX)
-            for left in (*self.tmp.iterdir(), *(file for file in self.private_files() if file.match(UNFINISHED))):
+            files = (*self.private_files(), *self.candidates.rglob("*"))
+            for left in (*self.tmp.iterdir(), *(file for file in files if file.match(UNFINISHED))):
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
             yield
         finally:
             os.close(lock)
 
     def private_files(self) -> list[Path]:
-        """Every file of the sensitive zone that this software wrote, sorted; not what others land or get, no scratch, no lock."""
-        others = {self.landing, self.outbox, self.tmp, self.sensitive / LOCK}
+        """Every file that is private to this software, sorted; not what others land or get, no scratch, no lock."""
+        others = {self.landing, self.outbox, self.candidates, self.withdrawn, self.tmp, self.sensitive / LOCK}
         places = sorted(path for path in self.sensitive.iterdir() if path not in others)
         return [file for place in places for file in sorted([place, *place.rglob("*")]) if file.is_file()]
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -47,13 +48,36 @@ def main(kill_at: str) -> int:
         for source, refresh in deliveries:
             instance.add_dynamic_partitions(f"{source}_refreshes", [refresh])
         ingestion = [(f"ingest_{source}", refresh) for source, refresh in deliveries]
-        for job, partition in (*ingestion, ("full_refresh", None), ("release", None)):
-            result = definitions.resolve_job_def(job).execute_in_process(
-                instance=instance, partition_key=partition, tags={"ctdc/approver": "test"}, raise_on_error=False
-            )
-            if not result.success:
+        for job, partition in (*ingestion, ("full_refresh", None)):
+            if not execute(definitions, job, instance, partition=partition).success:
                 return 1
-    return 0
+        # Another process may have published in between, after which only a new candidate can be.
+        return 0 if any(release(definitions, instance) for _ in range(3)) else 1
+
+
+def release(definitions: dg.Definitions, instance: dg.DagsterInstance) -> bool:
+    """Make a candidate and approve it; whether both succeeded."""
+    made = execute(definitions, "release_candidate", instance)
+    if not made.success:
+        return False
+    (candidate,) = made.asset_materializations_for_node("release__candidate")
+    named = {what: candidate.metadata[said].value for what, said in (("candidate", "hash"), ("version", "version"))}
+    config = {"ops": {"release__global_synthetic_dataset": {"config": {**named, "reason": "test"}}}}
+    return execute(definitions, "publish", instance, config=config).success
+
+
+def execute(
+    definitions: dg.Definitions,
+    job: str,
+    instance: dg.DagsterInstance,
+    *,
+    partition: str | None = None,
+    config: Mapping[str, Any] | None = None,
+) -> dg.ExecuteInProcessResult:
+    """Run one job in this process."""
+    return definitions.resolve_job_def(job).execute_in_process(
+        instance=instance, partition_key=partition, tags={"ctdc/approver": "test"}, run_config=config, raise_on_error=False
+    )
 
 
 if __name__ == "__main__":

@@ -4,21 +4,24 @@ from dataclasses import asdict
 
 import dagster as dg
 
-from assets.counts.reports import reportable_aggregates
-from assets.harmonised.victims import victims
+from assets.release.candidate import candidate
 from assets.reporting import OWNERS, Materialized, column_schema, guarded
-from assets.synthetic.records import records
-from ctdc_pipeline import release
+from ctdc_pipeline import publication
+from ctdc_pipeline.release import RECORDS
 from resources.settings import DataHome, Engine
 
 APPROVER = "ctdc/approver"
 
 
-class ReleaseConfig(dg.Config):
-    """What the person who releases decides."""
+class PublicationConfig(dg.Config):
+    """What the person who approves decides."""
 
+    candidate: str = ""
+    """The hash that the candidate's materialisation tells: the SHA-256 of its manifest."""
+    reason: str = ""
+    """Why it is published. Public."""
     version: str = ""
-    """Name of the release; empty takes the next one of the day, such as 2026.11.21-1."""
+    """Version of the candidate; needed only if a newer one waits."""
 
 
 @dg.asset(
@@ -26,26 +29,26 @@ class ReleaseConfig(dg.Config):
     group_name="release",
     owners=OWNERS,
     kinds={"csv", "parquet"},
-    code_version="1",
-    deps=[victims, records, reportable_aggregates],
+    code_version="2",
+    deps=[candidate],
 )
 @guarded()
 def global_synthetic_dataset(
-    context: dg.AssetExecutionContext, config: ReleaseConfig, home: DataHome, engine: Engine
+    context: dg.AssetExecutionContext, config: PublicationConfig, home: DataHome, engine: Engine
 ) -> Materialized:
-    """The Global Synthetic Dataset with its aggregates, data dictionary and manifest, proved before it is moved into place.
+    """The Global Synthetic Dataset with its products and manifest: the candidate that was approved, in the public zone.
 
-    Public. Materialised by the job `release` only, whose run carries the tag `ctdc/approver`.
+    Public. Materialised by the job `publish` only, whose run carries the tag `ctdc/approver`.
     """
     approver = context.run.tags.get(APPROVER, "").strip()
     if not approver:
-        raise dg.Failure(f"Nobody approved this. Launch the job `release` with the tag {APPROVER}.", allow_retries=False)
-    made_with = {"k": engine.k, "length": engine.reporting_length, "last_year": engine.last_year}
-    done = release.publish(home.zones(), version=config.version, **made_with, deny=engine.deny)
+        raise dg.Failure(f"Nobody approved this. Launch the job `publish` with the tag {APPROVER}.", allow_retries=False)
+    decision = {"approver": approver, "candidate": config.candidate, "reason": config.reason}
+    done = publication.publish(home.zones(), **decision, version=config.version, k=engine.k, deny=engine.deny)
     figures = {
         "dagster/row_count": done.proof.synthetic_records,
-        "dagster/column_schema": column_schema(done.folder / f"{release.RECORDS}.parquet"),
+        "dagster/column_schema": column_schema(done.folder / f"{RECORDS}.parquet"),
         "folder": dg.MetadataValue.path(done.folder),
     }
-    said = {"approver": approver, "version": done.version}
+    said = {**decision, "version": done.version}
     return dg.MaterializeResult(metadata={**said, **figures, **asdict(done.proof), **done.files})

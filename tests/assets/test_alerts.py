@@ -60,8 +60,8 @@ def alert(definitions: dg.Definitions, job: str, hook: Hook) -> Any:
 
 def test_a_failed_release_is_told_with_its_remedy(hook: Hook, tmp_path: Path) -> None:
     """Whoever is woken must learn what to do without opening the UI."""
-    received = alert(build_defs(resource_overrides={"home": DataHome(root=str(tmp_path))}), "release", hook)
-    assert received["job"] == "release"
+    received = alert(build_defs(resource_overrides={"home": DataHome(root=str(tmp_path))}), "publish", hook)
+    assert received["job"] == "publish"
     assert received["failures"][0]["step"] == "release__global_synthetic_dataset"
     assert "ctdc/approver" in received["text"]
 

@@ -35,6 +35,7 @@ class Graph:
         tags: Mapping[str, str] = APPROVED,
         engine: type[Engine] = Engine,
         partition: str | None = None,
+        config: Mapping[str, Any] = {},
         **settings: Any,
     ) -> dg.ExecuteInProcessResult:
         """Run a job on an ephemeral instance; failures are in the result."""
@@ -44,8 +45,27 @@ class Graph:
             if partition:
                 instance.add_dynamic_partitions(f"{job.removeprefix('ingest_')}_refreshes", [partition])
             return definitions.resolve_job_def(job).execute_in_process(
-                instance=instance, partition_key=partition, tags=dict(tags), run_config=QUIET, raise_on_error=False
+                instance=instance,
+                partition_key=partition,
+                tags=dict(tags),
+                run_config={**QUIET, **config},
+                raise_on_error=False,
             )
+
+    def release(self, *, tags: Mapping[str, str] = APPROVED, reason: str = "test", **settings: Any) -> dg.ExecuteInProcessResult:
+        """Make a candidate and publish it; the run that fails, or the last."""
+        made = self.run("release_candidate", **settings)
+        if not made.success:
+            return made
+        (candidate,) = made.asset_materializations_for_node("release__candidate")
+        return self.publish(str(candidate.metadata["hash"].value), tags=tags, reason=reason, **settings)
+
+    def publish(
+        self, candidate: str, *, tags: Mapping[str, str] = APPROVED, reason: str = "test", **settings: Any
+    ) -> dg.ExecuteInProcessResult:
+        """Approve a candidate by its hash."""
+        config = {"ops": {"release__global_synthetic_dataset": {"config": {"candidate": candidate, "reason": reason}}}}
+        return self.run("publish", tags=tags, config=config, **settings)
 
     def receive(self) -> list[dg.ExecuteInProcessResult]:
         """Take in all that landed, one run each."""

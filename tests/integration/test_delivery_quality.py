@@ -101,7 +101,7 @@ def test_countries_that_must_not_be_named_are_nowhere_after_ingestion(
     assert result.success, told(result)
     assert everywhere(refreshed) == []
 
-    result = refreshed.run("release", suppressed_countries=DENIED)
+    result = refreshed.release(suppressed_countries=DENIED)
     assert result.success, told(result)
     (folder,) = refreshed.released()
     said = json.loads((folder / "manifest.json").read_text())["suppressed_values"]
@@ -116,7 +116,7 @@ def test_a_longer_list_needs_another_refresh(refreshed: Graph, job: str, what: s
     """A list that is only read when partners are harmonised would let yesterday's tables out."""
     settings: dict[str, Any] = {"suppressed_countries": DENIED}
     if job == "release":
-        result = refreshed.run("release", **settings)
+        result = refreshed.release(**settings)
         assert not result.success
         assert refreshed.released() == []
         assert what in told(result)

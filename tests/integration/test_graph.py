@@ -23,7 +23,7 @@ def test_exports_become_a_verified_release(landed: Graph) -> None:
     refresh = landed.refresh()
     assert refresh.success, told(refresh)
     assert landed.released() == [], "a refresh publishes nothing"
-    release = landed.run("release")
+    release = landed.release()
     assert release.success, told(release)
 
     (folder,) = landed.released()
@@ -58,10 +58,10 @@ def test_a_second_refresh_gives_the_same_bytes(refreshed: Graph) -> None:
 
 def test_two_releases_stand_beside_each_other(refreshed: Graph) -> None:
     """A release that replaces the last one takes away what was cited."""
-    assert refreshed.run("release").success
+    assert refreshed.release().success
     (first,) = refreshed.released()
     before = {path.name: sha256(path) for path in first.iterdir()}
-    assert refreshed.run("release").success
+    assert refreshed.release().success
 
     assert len(refreshed.released()) == 2
     assert {path.name: sha256(path) for path in first.iterdir()} == before
@@ -70,7 +70,7 @@ def test_two_releases_stand_beside_each_other(refreshed: Graph) -> None:
 @pytest.mark.parametrize("tags", [{}, {"ctdc/approver": " "}])
 def test_a_release_needs_an_approver(refreshed: Graph, tags: dict[str, str]) -> None:
     """Publishing is a person's decision, and the run says whose."""
-    result = refreshed.run("release", tags=tags)
+    result = refreshed.release(tags=tags)
     assert not result.success
     assert "ctdc/approver" in told(result)
     assert refreshed.released() == []
@@ -78,14 +78,14 @@ def test_a_release_needs_an_approver(refreshed: Graph, tags: dict[str, str]) -> 
 
 def test_a_release_before_any_refresh_says_what_to_do(landed: Graph) -> None:
     """An operator's first mistake must not end in a traceback alone."""
-    result = landed.run("release")
+    result = landed.release()
     assert not result.success
     assert "full refresh" in told(result)
 
 
 def test_a_release_with_another_k_is_refused(refreshed: Graph) -> None:
     """The records were made for k = 10; publishing them as k = 20 would promise what does not hold."""
-    result = refreshed.run("release", k=20)
+    result = refreshed.release(k=20)
     assert not result.success
     assert refreshed.released() == []
 

@@ -18,6 +18,8 @@ from tests.deliveries import land_sample
 from tests.integration.conftest import VICTIMS
 from tests.sentinels import MARK, leaks, plant_sentinels
 
+RUN = ("manifest.json", "publication.json", "CHANGELOG.md")
+"""What tells of the run, and of the release before."""
 KEY, NEW_KEY = "0a" * 32, "1b" * 32
 STAGES = (
     "sensitive/deliveries/",
@@ -27,6 +29,8 @@ STAGES = (
     "sensitive/counts/combinations/length_2",
     "sensitive/synthetic/",
     "sensitive/quality/",
+    "sensitive/candidates/",
+    "/publication.json",
     "/releases/",
 )
 
@@ -41,7 +45,7 @@ def results(zones: Zones, *, digest: Callable[[Path], str] = sha256) -> dict[str
     tables = [path for path in zones.private_files() if path.suffix == ".parquet" and "deliveries" not in path.parts]
     release = sorted(zones.releases.iterdir())[-1]
     digests = {str(path.relative_to(zones.sensitive)): digest(path) for path in tables}
-    return digests | {path.name: sha256(path) for path in release.iterdir() if path.name != "manifest.json"}
+    return digests | {path.name: sha256(path) for path in release.iterdir() if path.name not in RUN}
 
 
 @pytest.fixture(scope="module")

@@ -102,10 +102,10 @@ def test_an_increment_corrects_and_withdraws(refreshed: Graph) -> None:
 
 def test_the_release_says_what_is_new(refreshed: Graph) -> None:
     """A reader must be able to tell a partner who sent nothing from one whose figures did not change."""
-    assert refreshed.run("release").success
+    assert refreshed.release().success
     corrected(refreshed)
     assert refreshed.refresh().success
-    assert refreshed.run("release").success
+    assert refreshed.release().success
     one, two = (json.loads((folder / "manifest.json").read_text()) for folder in refreshed.released())
     assert {source: said["state"] for source, said in one["deliveries"].items() if said["state"] != "missing"} == dict.fromkeys(
         (source for source, said in one["deliveries"].items() if said["latest_refresh"]), "new"

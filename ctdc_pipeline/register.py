@@ -1,0 +1,106 @@
+"""What was ever published: a register in the sensitive zone, by which releases that are missing or altered are found out.
+
+It lists versions in the order of publication with the SHA-256 of their manifests. A release that is there and not listed, because
+a run was killed or the zone restored, is listed when the register is next read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ctdc_pipeline.errors import ReleaseError
+from ctdc_pipeline.files import read_bytes, sha256, write_bytes
+from ctdc_pipeline.zones import Zones
+
+MANIFEST = "manifest.json"
+PUBLICATION = "publication.json"
+"""Who published a release, when and why. Written after the manifest, which therefore does not list it."""
+TOMBSTONE = "WITHDRAWN.json"
+"""What is left in the public zone of a release that was withdrawn."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A release that was published. ``folder`` holds its files: in the public zone or, once withdrawn, in the sensitive one."""
+
+    version: str
+    folder: Path
+    withdrawn: bool
+    manifest: Mapping[str, Any]
+
+
+def history(zones: Zones) -> list[Published]:
+    """Every release that was published, in order, each with exactly the files that were published.
+
+    Raises ReleaseError when one is missing or was altered, for nothing can be compared with it then.
+    """
+    listed = _listed(zones)
+    unlisted = {folder.name: folder for folder in sorted(zones.releases.iterdir()) if folder.name not in listed}
+    if unlisted:
+        listed |= _found(unlisted)
+        write_bytes(json.dumps(listed, indent=2).encode(), _register(zones))
+    return [_published(zones, version, digest=digest) for version, digest in listed.items()]
+
+
+def last(releases: Sequence[Published]) -> Published | None:
+    """The last of ``releases`` that was not withdrawn."""
+    return next((release for release in reversed(releases) if not release.withdrawn), None)
+
+
+def file_hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file of a release that its manifest lists, by its place below ``folder``."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    about = (PUBLICATION, TOMBSTONE)
+    # A signature of the manifest is named after it.
+    names = {path: path.relative_to(folder).as_posix() for path in files}
+    return {name: sha256(path) for path, name in names.items() if name not in about and not name.startswith(MANIFEST)}
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a release. Raises ReleaseError when there is none that can be read."""
+    try:
+        return dict(json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        raise ReleaseError(f"release {folder.name} has no manifest that can be read", remedy=_RESTORE) from None
+
+
+_RESTORE = "Restore it from a backup, or withdraw it. Until then nothing can be compared with it, and nothing be released."
+
+
+def _register(zones: Zones) -> Path:
+    return zones.sensitive / "published.json"
+
+
+def _listed(zones: Zones) -> dict[str, str]:
+    path = _register(zones)
+    return dict(json.loads(read_bytes(path))) if path.is_file() else {}
+
+
+def _found(folders: Mapping[str, Path]) -> dict[str, str]:
+    """Manifests' SHA-256 of releases by version, each after the one that it names as the one before."""
+    said: dict[str, tuple[str | None, str]] = {}
+    for version, folder in folders.items():
+        if (folder / TOMBSTONE).is_file():
+            tombstone = json.loads((folder / TOMBSTONE).read_text(encoding="utf-8"))
+            said[version] = (tombstone["previous"], tombstone["manifest"])
+        else:
+            said[version] = (read_manifest(folder)["previous"], sha256(folder / MANIFEST))
+    ordered: dict[str, str] = {}
+    while said:
+        ready = [version for version, (before, _) in said.items() if before not in said] or list(said)[:1]
+        ordered |= {version: said.pop(version)[1] for version in ready}
+    return ordered
+
+
+def _published(zones: Zones, version: str, *, digest: str) -> Published:
+    withdrawn = (zones.releases / version / TOMBSTONE).is_file()
+    folder = (zones.withdrawn if withdrawn else zones.releases) / version
+    if not (folder / MANIFEST).is_file():
+        raise ReleaseError(f"release {version} was published and is missing", remedy=_RESTORE)
+    if sha256(folder / MANIFEST) != digest or read_manifest(folder)["files"] != file_hashes(folder):
+        raise ReleaseError(f"release {version} was altered since it was published", remedy=_RESTORE)
+    return Published(version=version, folder=folder, withdrawn=withdrawn, manifest=read_manifest(folder))
