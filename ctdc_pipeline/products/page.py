@@ -1,0 +1,51 @@
+"""A self-contained HTML page: opens from disk, holds all it shows, and may ask nothing of any network.
+
+The Content-Security-Policy lets run only the one script and the one style that are in the page, each by its hash, and no request
+go anywhere. What is hand-written is in ``data/showcase``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from base64 import b64encode
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+_POLICY = "default-src 'none'; script-src 'sha256-{script}'; style-src 'sha256-{style}'; img-src data:; base-uri 'none'; form-action 'none'"
+
+
+def resource(name: str) -> str:
+    """A hand-written part of the pages."""
+    return (files("ctdc_pipeline") / "data" / "showcase" / name).read_text("utf-8")
+
+
+def packed(content: bytes) -> str:
+    """Bytes as a page holds them: deflated, then base64. ``unpack`` in shared.js undoes it."""
+    return b64encode(zlib.compress(content, 9)).decode()
+
+
+def page(template: str, *, scripts: tuple[str, ...], data: Any, blocks: dict[str, str] | None = None, **words: Any) -> bytes:
+    """The page of ``template`` with the styles and ``scripts``.
+
+    ``data`` (JSON) and ``blocks`` (texts of ``packed`` by name) are for the scripts, ``words`` for the template, which escapes them.
+    """
+    script = "".join(["'use strict';\n", *map(resource, scripts)])
+    style = resource("page.css")
+    policy = _POLICY.format(script=_hash(script), style=_hash(style))
+    # A "<" in a value could otherwise end the element that holds it.
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    made = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(
+        resource(template)
+    )
+    return made.render(
+        policy=policy, style=Markup(style), script=Markup(script), data=Markup(text), blocks=blocks or {}, **words
+    ).encode()
+
+
+def _hash(text: str) -> str:
+    return b64encode(hashlib.sha256(text.encode()).digest()).decode()

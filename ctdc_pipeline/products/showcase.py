@@ -1,0 +1,207 @@
+"""The showcase: one HTML file in which anyone explores the synthetic records beside the reportable actual counts.
+
+It is made of the released records and the released aggregates alone, so it tells nothing that they do not. Records are
+embedded as dictionary-encoded columns and, for flags, bitsets, in an order that compresses well; aggregates as sorted integer
+keys and counts, shorter combinations first, as many as keep the file below ``MOST_BYTES``. What of them is embedded the page says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from ctdc_pipeline.codebook import Variable, codebook, countries
+from ctdc_pipeline.products.inputs import Inputs
+from ctdc_pipeline.products.page import packed, page
+from ctdc_pipeline.products.shapes import WIDTH, height, shapes
+
+FILE = "showcase.html"
+MOST_BYTES = 9_500_000
+_LARGEST_KEY = 2**53  # whole numbers that JavaScript holds exactly
+
+Codes = npt.NDArray[np.int64]
+
+
+def write(inputs: Inputs, folder: Path, *, most_bytes: int = MOST_BYTES) -> None:
+    """Write ``showcase.html`` into ``folder``."""
+    (folder / FILE).write_bytes(
+        render(
+            inputs.synthetic,
+            inputs.aggregates,
+            version=inputs.version,
+            k=inputs.k,
+            length=inputs.length,
+            last_year=inputs.last_year,
+            most_bytes=most_bytes,
+        )
+    )
+
+
+def render(
+    synthetic: pa.Table, aggregates: pa.Table, *, version: str, k: int, length: int, last_year: int, most_bytes: int = MOST_BYTES
+) -> bytes:
+    """The page. ``synthetic``: the release variables as text, null for missing; ``aggregates``: as they are released."""
+    attributes = Attributes.of(synthetic, aggregates)
+    codes = np.column_stack([attributes.codes(synthetic[name], name) for name in codebook().names])
+    records = packed(_columns(codes[np.lexsort(codes.T[::-1])], attributes))
+    data = {
+        "version": version,
+        "k": k,
+        "length": length,
+        "lastYear": last_year,
+        "rows": synthetic.num_rows,
+        "groups": dict(codebook().groups),
+        "variables": [
+            _described(variable, attributes.values[variable.name], attributes.first[variable.name])
+            for variable in codebook().variables
+        ],
+        "attributes": attributes.size,
+        "embedded": [],
+        "names": {country.iso3: country.name for country in countries().rows},
+        "map": {"width": WIDTH, "height": height(), "paths": shapes().paths()},
+    }
+
+    def made(blocks: dict[str, str]) -> bytes:
+        words = {"title": f"Global Synthetic Dataset {version}", "version": version, "k": k, "length": length, "year": last_year}
+        return page("showcase.html", scripts=("shared.js", "showcase.js"), data=data, blocks=blocks, **words)
+
+    blocks = {"records": records}
+    room = most_bytes - len(made(blocks)) - 1000 * length
+    for size in range(1, length + 1):
+        if attributes.size**size >= _LARGEST_KEY:
+            break
+        block, said = attributes.combinations(aggregates, size=size, k=k, room=room)
+        if block:
+            blocks[f"counts-{size}"] = block
+            data["embedded"].append(said)
+            room -= len(block)
+        if said["least"] > k:
+            break
+    return made(blocks)
+
+
+def named(variable: Variable, value: str) -> str:
+    """How a page writes a value for people."""
+    if variable.kind == "flag":
+        return variable.label
+    if variable.kind == "country":
+        country = countries().get(value)
+        return country.name if country else value
+    return value.replace("--", "–").replace("/", "/\u200b")  # a range, as in 9–17; a long word may break at its slash
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """The attributes of a release, numbered from 1 in the order of the codebook: ``first[name] + i`` is the i-th value of a variable."""
+
+    values: dict[str, list[str]]
+    first: dict[str, int]
+    size: int
+    """One more than the largest number, the base of the keys of combinations."""
+
+    @classmethod
+    def of(cls, synthetic: pa.Table, aggregates: pa.Table) -> Attributes:
+        """Those that the codebook lists, and the years and countries that the tables hold."""
+        single = aggregates.filter(pa.compute.equal(aggregates["length"], 1)).select(["variable_1", "value_1"])
+        held: dict[str, set[str]] = {name: set() for name in codebook().names}
+        for row in single.to_pylist():
+            held[row["variable_1"]].add(row["value_1"])
+        values: dict[str, list[str]] = {}
+        for variable in codebook().variables:
+            found = held[variable.name] | {value for value in synthetic[variable.name].unique().to_pylist() if value is not None}
+            values[variable.name] = [*variable.values, *sorted(found - set(variable.values))]
+        first, next_number = {}, 1
+        for name, listed in values.items():
+            first[name], next_number = next_number, next_number + len(listed)
+        return cls(values=values, first=first, size=next_number)
+
+    def codes(self, column: pa.ChunkedArray, name: str) -> Codes:
+        """1 for the first value of the variable ``name``, 0 for missing."""
+        index = {value: place for place, value in enumerate(self.values[name], start=1)}
+        return _translated(column, index)
+
+    def combinations(self, aggregates: pa.Table, *, size: int, k: int, room: int) -> tuple[str, dict[str, int]]:
+        """The counts of combinations of ``size`` attributes as a block, and what of them it holds.
+
+        The block: differences of the sorted keys, then counts by ``k``, all as LEB128. Where it is longer than ``room``, only
+        counts of at least ``least`` are in it; without room it is empty.
+        """
+        rows = aggregates.filter(pa.compute.equal(aggregates["length"], size))
+        numbers = np.sort(np.column_stack([self._numbers(rows, place) for place in range(1, size + 1)]), axis=1)
+        keys = numbers @ (self.size ** np.arange(size - 1, -1, -1, dtype=np.int64))
+        order = np.argsort(keys)
+        keys, counts = keys[order], rows["count"].to_numpy()[order].astype(np.int64) // k
+        least, block = 1, packed(_leb128(np.diff(keys, prepend=0)) + _leb128(counts))
+        while len(block) > room and len(counts):
+            wanted = int(len(counts) * 0.97 * max(room, 0) / len(block))
+            ranked = np.sort(counts)[::-1]
+            least = int(ranked[wanted]) + 1  # so that at most the wanted ones are at least this
+            keys, counts = keys[counts >= least], counts[counts >= least]
+            block = packed(_leb128(np.diff(keys, prepend=0)) + _leb128(counts))
+        said = {"length": size, "rows": len(counts), "of": rows.num_rows, "least": least * k}
+        return (block if len(counts) or least == 1 else "", said)
+
+    def _numbers(self, rows: pa.Table, place: int) -> Codes:
+        """Number of the attribute at a place of each combination."""
+        variables = list(self.values)
+        which = _translated(rows[f"variable_{place}"], {name: index for index, name in enumerate(variables)})
+        distinct = rows[f"value_{place}"].unique().to_pylist()
+        column = _translated(rows[f"value_{place}"], {value: index for index, value in enumerate(distinct)})
+        number = np.zeros((len(variables), len(distinct)), np.int64)
+        for row, name in enumerate(variables):
+            own = {value: self.first[name] + index for index, value in enumerate(self.values[name])}
+            number[row] = [own.get(value, 0) for value in distinct]
+        return number[which, column] if rows.num_rows else np.empty(0, np.int64)
+
+
+def _translated(column: pa.ChunkedArray, index: dict[str, int]) -> Codes:
+    """Each text's place in ``index``; 0 for null."""
+    encoded = column.cast(pa.string()).combine_chunks().dictionary_encode()
+    places = np.array([index[text.as_py()] for text in encoded.dictionary] + [0], np.int64)
+    return places[encoded.indices.fill_null(len(encoded.dictionary)).to_numpy(zero_copy_only=False).astype(np.int64)]
+
+
+def _columns(codes: Codes, attributes: Attributes) -> bytes:
+    """Columns one after the other: bits for flags, little end first, in whole 32-bit words; else a byte a record, or two."""
+    parts: list[bytes] = []
+    for variable, column in zip(codebook().variables, codes.T, strict=True):
+        if variable.kind == "flag":
+            bits = np.packbits(column > 0, bitorder="little").tobytes()
+            parts.append(bits + bytes(-len(bits) % 4))
+        else:
+            parts.append(column.astype("<u1" if len(attributes.values[variable.name]) < 256 else "<u2").tobytes())
+    return b"".join(parts)
+
+
+def _described(variable: Variable, values: Sequence[str], first: int) -> dict[str, Any]:
+    return {
+        "name": variable.name,
+        "label": variable.label,
+        "kind": variable.kind,
+        "group": variable.group,
+        "definition": variable.definition,
+        "first": first,
+        "values": list(values),
+        "labels": [named(variable, value) for value in values],
+        "meanings": list(variable.meanings),
+    }
+
+
+def _leb128(numbers: Codes) -> bytes:
+    """Numbers of at least 0 in groups of seven bits, the least significant first, a set top bit wherever another follows."""
+    size = np.ones(len(numbers), np.int64)
+    for bits in range(7, 63, 7):
+        size += numbers >= 1 << bits
+    start = np.cumsum(size) - size
+    written = np.zeros(int(size.sum()), np.uint8)
+    for place in range(int(size.max(initial=0))):
+        here = size > place
+        group = (numbers[here] >> (7 * place)) & 127
+        written[start[here] + place] = group | np.where(size[here] > place + 1, 128, 0)
+    return written.tobytes()
