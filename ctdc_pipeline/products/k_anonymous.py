@@ -1,12 +1,12 @@
 """The k-anonymised Global Dataset: real records, in which every row is shared by at least ``K`` people in all it says.
 
-It holds the quasi-identifiers only. Means of control, recruiter, duration and majority status vary within groups of people who are
-alike otherwise: beside real records they would single people out, and tell of whoever is found in a group what was done to them.
-Those variables are in the synthetic dataset.
+It holds the quasi-identifiers only. Means of control, recruiter, duration and majority status vary within groups of people
+who are alike otherwise: beside real records they would single people out, and tell of whoever is found in a group what was done
+to them. Those variables are in the synthetic dataset.
 
-Where fewer than ``K`` records are alike, cells are blanked: of all sets of parts of a record, the one that costs least first. What
-is left over when a group is cut to a multiple of ``K`` goes on likewise, so that no group grows by one person between releases.
-Records that would have to lose more than ``MOST_COST`` are left out.
+Where fewer than ``K`` records are alike, cells are blanked: of all sets of parts of a record, the one that costs least first.
+What is left over when a group is cut to a multiple of ``K`` goes on likewise, so that no group grows by one person between
+releases. Records that would have to lose more than ``MOST_COST`` are left out.
 """
 
 from __future__ import annotations
