@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ctdc_pipeline.attributes import Progress
     from ctdc_pipeline.evaluation import Evaluation
     from ctdc_pipeline.interchange.published import Imported
+    from ctdc_pipeline.verify import Report
     from ctdc_pipeline.zones import Zones
 
 INTERRUPTED = 130
@@ -243,6 +244,30 @@ def evaluate(
         click.echo(json.dumps(found.to_dict(), indent=1))
     else:
         _print(found)
+
+
+@cli.command()
+@click.argument("release", type=PATH)
+@click.option("--sensitive", type=PATH, metavar="TABLE", help="The records it was made from, to prove k at any length.")
+@click.option("--public-key", type=PATH, metavar="FILE", help="The publisher's Ed25519 key (PEM), to check the signature.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def verify(release: Path, sensitive: Path | None, public_key: Path | None, as_json: bool) -> None:
+    """Check the folder RELEASE: that its files are whole, agree with each other and keep to the rules. Exit status 1 if not.
+
+    \b
+    Examples:
+      ctdc verify releases/2026.11.21-1 --public-key ctdc.pem
+      ctdc verify releases/2026.11.21-1 --sensitive sensitive/harmonised/victims.parquet
+    """
+    from ctdc_pipeline.verify import verify as run
+
+    found = run(release, sensitive=sensitive, public_key=public_key)
+    if as_json:
+        click.echo(json.dumps(found.to_dict(), indent=1))
+    else:
+        _print_report(found)
+    if not found.holds:
+        sys.exit(1)
 
 
 @cli.command()
@@ -536,6 +561,26 @@ def _print(found: Evaluation) -> None:
         for part in found.buckets
     ]
     console.print(_grid("The same by sensitive count", ("length", "count", *kept), rows))
+
+
+def _print_report(found: Report) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    table = Table(
+        title=Text(f"Release {found.version or found.folder}"), title_justify="left", title_style="bold", box=None, pad_edge=False
+    )
+    for name in ("check", "result", "what holds, or what was found", "remedy"):
+        table.add_column(name, overflow="fold")
+    for check in found.checks:
+        failing = check.result == "FAILS"
+        said = "; ".join(check.found) if failing else f"{check.meaning}{''.join(f' ({note})' for note in check.found)}"
+        # As text, for names of files may hold what rich takes for markup.
+        table.add_row(check.name, Text(check.result, style="bold red" if failing else ""), Text(said), check.remedy)
+    console.print(table)
+    console.print("Everything that was checked holds." if found.holds else f"DOES NOT HOLD: {', '.join(found.failed)}")
 
 
 def _print_import(found: Imported) -> None:

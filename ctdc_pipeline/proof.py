@@ -1,4 +1,4 @@
-"""Counting and containment a second time, for ``ctdc verify``: code lists in, bitmaps and sorted keys, nothing of the pipeline's own.
+"""Counting and containment a second time, for ``ctdc verify``, by bitmaps and sorted keys.
 
 It imports neither the synthesis nor the counting, nor what they share, so that no mistake of theirs can hide here. A set of
 attributes is either a row of an int32 table (records, columns) of attribute numbers, or one int64 key that holds the numbers of

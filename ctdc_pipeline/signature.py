@@ -19,7 +19,7 @@ SUFFIX = ".sig"
 
 
 def sign_as_configured(manifest: Path) -> None:
-    """Sign ``manifest`` with the private key whose path is in ``CTDC_SIGNING_KEY``; without that, do nothing. Raises as ``sign``."""
+    """Sign ``manifest`` with the private key whose path ``CTDC_SIGNING_KEY`` holds, if it is set. Raises as ``sign``."""
     if key := os.environ.get(SIGNING_KEY):
         sign(manifest, Path(key))
 

@@ -1,0 +1,658 @@
+"""Whether a release is what it says: checked from its public folder alone, and against the sensitive records where one has them.
+
+Independent on purpose: it imports nothing that makes, counts, proves or writes a release, and knows from the codebook and the
+documentation only what a release must be. It works on folders that anybody may have changed, so nothing in them is taken for
+granted, and its report names files, columns and counts, never a cell.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+from python_calamine import CalamineError, CalamineWorkbook
+
+from ctdc_pipeline import proof, signature
+from ctdc_pipeline.codebook import Variable, codebook, countries
+from ctdc_pipeline.errors import ReleaseError, TableError
+from ctdc_pipeline.files import read_parquet
+
+MANIFEST = "manifest.json"
+TOMBSTONE = "WITHDRAWN.json"
+PUBLICATION = "publication.json"
+BESIDE = {MANIFEST, MANIFEST + signature.SUFFIX, PUBLICATION}
+"""What a manifest cannot list: itself, and what is written about it afterwards."""
+RECORDS = "global_synthetic_dataset"
+AGGREGATES = "reportable_aggregates.csv"
+DICTIONARY = "data_dictionary.csv"
+NEEDED = (f"{RECORDS}.csv", f"{RECORDS}.tsv", f"{RECORDS}.parquet", AGGREGATES, DICTIONARY)
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+STATA_NAME = 32  # letters of a variable's name
+TOLD = 5  # problems of one check that are told in full
+
+HOLDS, FAILS, NOT_CHECKED = "holds", "FAILS", "not checked"
+
+_AGAIN = "Get the release again from its publisher; if it is the same there, tell them and do not use it."
+_CHANGED = "The files are not what was published, or should never have been. Do not use them; tell the publisher."
+_WITHDRAW = "Withdraw the release: it may disclose people. Then find out how it came to be published."
+
+CHECKS: Mapping[str, tuple[str, str]] = {
+    "manifest": ("the manifest is there and says all it must", _AGAIN),
+    "version": ("folder, manifest and descriptions name one version", _AGAIN),
+    "files": ("every file that the manifest lists is there, and no other", _AGAIN),
+    "checksums": ("every file has the SHA-256 that the manifest gives", _AGAIN),
+    "signature": (
+        "the manifest is signed by the owner of the public key",
+        "Get the publisher's public key by another way.",
+    ),
+    "publication": ("what is said of the publication is about this manifest", _AGAIN),
+    "readable": ("every file is what its name says", _AGAIN),
+    "columns": ("the records have the codebook's variables in their order, as text", _CHANGED),
+    "forbidden columns": ("no table has a column that tells of cases, sources or dates", _WITHDRAW),
+    "pseudonyms": ("no text holds a hash that the manifest does not explain", _WITHDRAW),
+    "code lists": ("every value is in the list of its variable", _CHANGED),
+    "copies": ("all copies hold the same records in the same order", _CHANGED),
+    "rows": ("the tables have as many rows as the manifest says", _CHANGED),
+    "empty records": ("no record is empty", _CHANGED),
+    "multiples of k": ("every attribute's count in the records is a multiple of k", _WITHDRAW),
+    "aggregates": ("each aggregate is one combination, in order, told once, no longer than the reporting length", _CHANGED),
+    "aggregate counts": ("every aggregate is at least k and a multiple of k", _WITHDRAW),
+    "aggregates add up": ("no combination is more frequent than its parts, nor are a variable's values together", _CHANGED),
+    "single counts": ("records and aggregates count every attribute alike", _CHANGED),
+    "reported combinations": ("every combination in the records, up to the reporting length, is a reported one", _WITHDRAW),
+    "manifest figures": ("what the manifest says of the data is so, and rounded where it must be", _CHANGED),
+    "data dictionary": ("the data dictionary is the codebook's", _AGAIN),
+    "support": ("every record, however long, is held by k sensitive records", _WITHDRAW),
+    "exact counts": ("every attribute's count is the sensitive one rounded down to a multiple of k", _WITHDRAW),
+    "exact aggregates": ("the aggregates are all common combinations, their counts rounded down to multiples of k", _WITHDRAW),
+}
+"""What is checked, by name and in order: what holds when it holds, and what to do when it does not."""
+
+PROOFS = ("support", "exact counts", "exact aggregates")
+_ORIGINS = {"partner", "source", "refresh", "source_file", "source_row", "case_key"}
+_IDENTIFYING = re.compile(
+    r"(^|_)(id|ids|uuid|case|caseid|victim|victimid|hash|pseudonym|surname|birth|birthdate|dob|date|day|month|partner)(_|$)"
+)
+_HASH = re.compile(r"(?<![0-9A-Za-z])[0-9a-f]{64}(?![0-9A-Za-z])")
+_TEXTS = {".csv", ".tsv", ".json", ".geojson", ".md", ".html", ".txt"}
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError, csv.Error, pa.ArrowException, CalamineError)
+"""What readers raise at files that are not what they should be; UnicodeDecodeError and JSONDecodeError are ValueErrors."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """The result of one check, and what was found: problems if it fails, else what was looked at."""
+
+    name: str
+    result: str
+    found: tuple[str, ...]
+    meaning: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """All checks of one release."""
+
+    folder: str
+    version: str | None
+    k: int | None
+    checks: tuple[Check, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing that was checked fails."""
+        return all(check.result != FAILS for check in self.checks)
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """The names of the checks that fail."""
+        return tuple(check.name for check in self.checks if check.result == FAILS)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain dicts, lists and texts, for JSON."""
+        return {**asdict(self), "holds": self.holds}
+
+
+@dataclass
+class Findings:
+    """What the checks find while they run."""
+
+    problems: dict[str, list[str]] = field(default_factory=dict)
+    notes: dict[str, list[str]] = field(default_factory=dict)
+
+    def require(self, check: str, holds: bool, problem: str) -> bool:
+        """Note that ``check`` was made, and the ``problem`` unless it ``holds``; returns whether it does."""
+        problems = self.problems.setdefault(check, [])
+        if not holds:
+            problems.append(problem)
+        return holds
+
+    def note(self, check: str, said: str) -> None:
+        """Say something of a check that is no problem."""
+        self.notes.setdefault(check, []).append(said)
+
+    def checks(self) -> tuple[Check, ...]:
+        """One result a check, in the order of ``CHECKS``."""
+        return tuple(self._check(name, meaning, remedy) for name, (meaning, remedy) in CHECKS.items())
+
+    def _check(self, name: str, meaning: str, remedy: str) -> Check:
+        problems = self.problems.get(name)
+        if problems:
+            more = [f"and {len(problems) - TOLD} more"] if len(problems) > TOLD else []
+            return Check(name, FAILS, (*problems[:TOLD], *more), meaning, remedy)
+        return Check(name, NOT_CHECKED if problems is None else HOLDS, tuple(self.notes.get(name, ())), meaning, "")
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A release as it was found, for the checks of its files."""
+
+    folder: Path
+    manifest: Mapping[str, Any]
+    numbering: proof.Numbering
+    findings: Findings
+
+    @property
+    def k(self) -> int:
+        return self.manifest["k"]
+
+    @property
+    def length(self) -> int:
+        return self.manifest["reporting_length"]
+
+    def read(self, name: str, how: Callable[[Path], Any] | None = None) -> Any:
+        """The file's content, as a table of text unless told ``how`` to read it; None, and a finding, if that fails."""
+        try:
+            content = (how or read_text_table)(self.folder / name)
+        except _UNREADABLE as error:
+            self.findings.require("readable", False, f"{name}: cannot be read ({type(error).__name__})")
+            return None
+        self.findings.require("readable", True, "")
+        return content
+
+
+def verify(folder: Path, *, sensitive: Path | None = None, public_key: Path | None = None) -> Report:
+    """Check the release in ``folder``; ``sensitive`` is a table of the records it was made from, ``public_key`` a PEM file.
+
+    Raises ReleaseError for what is no folder, TableError for sensitive records that cannot be read, and ParameterError for
+    what is no key: these are about the question, everything about the release is in the report.
+    """
+    if not folder.is_dir():
+        raise ReleaseError(f"{folder.name} is no folder", remedy="Give the folder of one release, which holds a manifest.json.")
+    records = _sensitive(sensitive) if sensitive else None  # before the work, for it is most likely to be mistyped
+    findings = Findings()
+    manifest = _manifest(folder, findings)
+    if manifest is None:
+        return Report(folder.name, None, None, findings.checks())
+    lists = code_lists(last_year=manifest["last_year"])
+    contents = Contents(folder, manifest, proof.Numbering(lists), findings)
+    _files(contents)
+    _signature(contents, public_key)
+    _publication(contents)
+    _texts(contents)
+    codes = _records(contents)
+    aggregates = _aggregates(contents)
+    if codes is not None and aggregates is not None:
+        _agree(contents, codes, aggregates)
+    _figures(contents, codes, aggregates)
+    _dictionary(contents)
+    _tables(contents)
+    if records is not None:
+        _prove(contents, records, codes, aggregates)
+    else:
+        for name in PROOFS:
+            findings.note(name, "needs the sensitive records")
+    return Report(folder.name, manifest["version"], contents.k, findings.checks())
+
+
+def code_lists(*, last_year: int) -> dict[str, tuple[str, ...]]:
+    """The values that each variable of the release may have, by name and in order."""
+    return {variable.name: _values(variable, last_year) for variable in codebook().variables}
+
+
+def read_text_table(path: Path) -> pa.Table:
+    """A CSV, TSV or Parquet file as a table of text, an empty cell for null. Raises one of the errors that readers raise."""
+    if path.suffix == ".parquet":
+        return pq.read_table(path)
+    with path.open(newline="", encoding="utf-8") as file:
+        names = next(csv.reader(file, delimiter=DELIMITERS[path.suffix], strict=True), [])
+    if not names:
+        raise ValueError("the file is empty")
+    return pa_csv.read_csv(
+        path,
+        read_options=pa_csv.ReadOptions(column_names=names, skip_rows=1),
+        parse_options=pa_csv.ParseOptions(delimiter=DELIMITERS[path.suffix], newlines_in_values=True),
+        convert_options=pa_csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]
+        ),
+    )
+
+
+def read_workbook(path: Path) -> pa.Table:
+    """The records in a workbook, over one sheet or several, as text. Raises one of the errors that readers raise."""
+    book = CalamineWorkbook.from_path(path)
+    rows: list[list[Any]] = []
+    for sheet in book.sheet_names:
+        heading, *own = book.get_sheet_by_name(sheet).to_python(skip_empty_area=False)
+        if heading != list(codebook().names):
+            return pa.table({str(name): pa.array([], pa.string()) for name in heading})
+        rows += own
+    columns: list[tuple[Any, ...]] = list(zip(*rows, strict=True)) or [()] * len(codebook().names)
+    return pa.table([pa.array(map(_cell, column), pa.string()) for column in columns], names=list(codebook().names))
+
+
+def read_stata(path: Path) -> pa.Table:
+    """The records in a Stata file as text, a name that Stata cuts written out. Raises one of the errors that readers raise."""
+    frame: Any = pd.read_stata(path)
+    short = {name[:STATA_NAME]: name for name in codebook().names}
+    columns = {
+        short.get(name, name): pa.array(map(_cell, frame[name].astype(object).where(frame[name].notna(), None)), pa.string())
+        for name in map(str, frame.columns)
+    }
+    return pa.table(columns)
+
+
+def _cell(cell: Any) -> str | None:
+    """A cell as the text files have it: whole numbers without a decimal point, nothing for an empty one."""
+    if isinstance(cell, float | np.floating) and cell == int(cell):
+        return str(int(cell))
+    return None if cell is None or cell == "" else str(cell)
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file in which no object names a thing twice, for then readers would differ in what it says. Raises ValueError."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(dict(pairs)) != len(pairs):
+            raise ValueError("a name is repeated")
+        return dict(pairs)
+
+    return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=once)
+
+
+def _values(variable: Variable, last_year: int) -> tuple[str, ...]:
+    if variable.kind == "year":
+        return tuple(str(year) for year in range(codebook().first_year, last_year + 1))
+    return tuple(country.iso3 for country in countries().rows) if variable.kind == "country" else variable.values
+
+
+def _sensitive(path: Path) -> pa.Table:
+    """The release variables of the sensitive records, as text."""
+    try:
+        if path.suffix == ".parquet":
+            return read_parquet(path, columns=list(codebook().names))
+        return read_text_table(path).select(list(codebook().names))
+    except _UNREADABLE as error:
+        raise TableError(
+            f"{path.name}: the sensitive records cannot be read ({type(error).__name__})",
+            remedy="Give harmonised/victims.parquet of the sensitive zone, or a .csv, .tsv or .parquet file of the variables.",
+        ) from None
+
+
+def _manifest(folder: Path, findings: Findings) -> dict[str, Any] | None:
+    """The manifest, if it says what the other checks need."""
+    if (folder / TOMBSTONE).exists():
+        findings.require("manifest", False, f"the release was withdrawn; {TOMBSTONE} says why")
+        return None
+    try:
+        said: Any = read_json(folder / MANIFEST)
+    except FileNotFoundError:
+        findings.require("manifest", False, f"there is no {MANIFEST}: this is no release, or not all of it")
+        return None
+    except _UNREADABLE as error:
+        findings.require("manifest", False, f"{MANIFEST} is not JSON in UTF-8 ({type(error).__name__})")
+        return None
+    said = said if isinstance(said, dict) else {}
+    files = said.get("files")
+    hashed = isinstance(files, dict) and all(isinstance(digest, str) and _HASH.fullmatch(digest) for digest in files.values())
+    good = [
+        findings.require("manifest", isinstance(said.get("version"), str), "no version"),
+        findings.require("manifest", _whole(said.get("k"), least=2), "k is not a whole number of at least 2"),
+        findings.require(
+            "manifest", _whole(said.get("reporting_length"), least=1, most=len(codebook().names)), "no reporting length"
+        ),
+        findings.require("manifest", _whole(said.get("last_year"), least=codebook().first_year, most=9999), "no last year"),
+        findings.require("manifest", isinstance(said.get("rows"), dict), "no numbers of rows"),
+        findings.require("manifest", hashed, "no list of files with their SHA-256"),
+        findings.require("manifest", all(map(_within, files if isinstance(files, dict) else ())), "a file outside the folder"),
+    ]
+    if not all(good):
+        return None
+    findings.require("version", said["version"] == folder.resolve().name, "the folder's name is not the version")
+    return said
+
+
+def _whole(number: object, *, least: int, most: int = 2**31) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool) and least <= number <= most
+
+
+def _within(name: str) -> bool:
+    path = PurePosixPath(name)
+    return bool(name) and not path.is_absolute() and ".." not in path.parts and "\\" not in name and str(path) == name
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _files(contents: Contents) -> None:
+    findings, listed = contents.findings, contents.manifest["files"]
+    there = {path.relative_to(contents.folder).as_posix(): path for path in sorted(contents.folder.rglob("*"))}
+    links = [name for name, path in there.items() if path.is_symlink()]
+    findings.require("files", not links, f"links instead of files: {', '.join(links)}")
+    there = {name: path for name, path in there.items() if not path.is_dir()}
+    for name in sorted((listed.keys() | there.keys() | set(NEEDED)) - BESIDE):
+        if not findings.require("files", name in there, f"{name}: missing"):
+            continue
+        if findings.require("files", name in listed, f"{name}: not in the manifest"):
+            findings.require("checksums", _sha256(there[name]) == listed[name], f"{name}: changed")
+    findings.note("checksums", f"{len(listed)} files")
+    unknown = [name for name in sorted(listed) if not _known(PurePosixPath(name))]
+    if unknown:
+        findings.note("checksums", f"no further check of {', '.join(unknown)}")
+
+
+def _known(path: PurePosixPath) -> bool:
+    """Whether anything but the checksum of the file is checked."""
+    return path.suffix in {*DELIMITERS, ".parquet", *_TEXTS} or path.stem == RECORDS
+
+
+def _signature(contents: Contents, public_key: Path | None) -> None:
+    manifest = contents.folder / MANIFEST
+    signed = manifest.with_name(MANIFEST + signature.SUFFIX)
+    if public_key is None:
+        there = "there is a signature; give the publisher's public key" if signed.exists() else "there is none"
+        contents.findings.note("signature", there)
+    elif contents.findings.require("signature", signed.is_file(), "there is no signature"):
+        valid = signature.check(manifest, signed, public_key)
+        contents.findings.require("signature", valid, "the signature is not of this manifest, or not by this key")
+
+
+def _publication(contents: Contents) -> None:
+    if not (contents.folder / PUBLICATION).exists():
+        contents.findings.note("publication", "there is none: this is a candidate")
+    elif (said := contents.read(PUBLICATION, read_json)) is not None:
+        own = {"version": contents.manifest["version"], "candidate": _sha256(contents.folder / MANIFEST)}
+        about = isinstance(said, dict) and all(said.get(name) == value for name, value in own.items())
+        contents.findings.require("publication", about, f"{PUBLICATION} is about another release or manifest")
+
+
+def _texts(contents: Contents) -> None:
+    """No pseudonym of a case, which is a SHA-256, in any text; those of files and of deliveries are known."""
+    known = set(_HASH.findall((contents.folder / MANIFEST).read_text(encoding="utf-8")))
+    for name in contents.manifest["files"]:
+        path = contents.folder / name
+        if path.suffix in _TEXTS and path.is_file():
+            unknown = set(_HASH.findall(path.read_text(encoding="utf-8", errors="replace"))) - known
+            contents.findings.require("pseudonyms", not unknown, f"{name}: {len(unknown)} hashes that nothing explains")
+
+
+def _records(contents: Contents) -> proof.Codes | None:
+    """Check the records and all their copies; the attributes of the distinct ones come back with their copies counted."""
+    findings, k = contents.findings, contents.k
+    names = list(codebook().names)
+    copies: dict[str, pa.Table] = {}
+    for name in sorted(contents.manifest["files"]):
+        path = PurePosixPath(name)
+        how = {".xlsx": read_workbook, ".dta": read_stata}.get(path.suffix)
+        table = contents.read(name, how) if path.stem == RECORDS and (contents.folder / name).is_file() else None
+        if table is not None:
+            same = table.column_names == names
+            text = all(pa.types.is_string(kind) or pa.types.is_large_string(kind) for kind in table.schema.types)
+            findings.require("columns", text, f"{name}: not all columns are text")
+            if findings.require("columns", same, f"{name}: not the variables of the codebook in their order") and text:
+                copies[name] = table
+    if not copies:
+        return None
+    first, *others = copies
+    for name in others:
+        same = all(copies[name][column].cast(pa.string()).equals(copies[first][column].cast(pa.string())) for column in names)
+        findings.require("copies", same, f"{name}: other records than {first}")
+    findings.note("copies", f"{len(copies)} copies")
+    codes = contents.numbering.codes(copies[first])
+    for name in copies:
+        own = codes if name == first else contents.numbering.codes(copies[name])
+        for place, variable in enumerate(names):
+            unlisted = int((own[:, place] == proof.UNLISTED).sum())
+            findings.require("code lists", not unlisted, f"{name}: {unlisted} values of {variable} are in no list")
+    rows = contents.manifest["rows"].get(RECORDS)
+    findings.require("rows", len(codes) == rows, f"the records: {len(codes):,}, where the manifest says otherwise")
+    empty = int((codes == proof.MISSING).all(axis=1).sum())
+    findings.require("empty records", not empty, f"{empty} records hold no value")
+    counts = proof.counts(codes, size=contents.numbering.size)
+    odd = int((counts % k != 0).sum())
+    findings.require("multiples of k", not odd, f"{odd} attributes of {int((counts > 0).sum())} have another count")
+    findings.note("multiples of k", f"{int((counts > 0).sum())} attributes, k = {k}")
+    return codes
+
+
+@dataclass(frozen=True)
+class Aggregates:
+    """Reported combinations by length: their attributes, ascending, their keys, ascending, and their counts."""
+
+    sets: dict[int, proof.Codes] = field(default_factory=dict)
+    keys: dict[int, proof.Ints] = field(default_factory=dict)
+    counts: dict[int, proof.Ints] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        return sum(map(len, self.counts.values()))
+
+
+def _aggregates(contents: Contents) -> Aggregates | None:
+    """Check the aggregates by themselves."""
+    findings, length, k, numbering = contents.findings, contents.length, contents.k, contents.numbering
+    names = ["length", *(f"{part}_{place}" for place in range(1, length + 1) for part in ("variable", "value")), "count"]
+    if not (contents.folder / AGGREGATES).is_file() or (table := contents.read(AGGREGATES)) is None:
+        return None
+    if not findings.require("aggregates", table.column_names == names, "not the columns of aggregates of this reporting length"):
+        return None
+    numbers = [_numbers(table[name]) for name in ("length", "count")]
+    if not findings.require("aggregates", all(part is not None for part in numbers), "lengths or counts that are no numbers"):
+        return None
+    lengths, counts = (np.asarray(part) for part in numbers)
+    sets = np.empty((len(table), length), np.int32)
+    for place in range(length):
+        pair = table[f"variable_{place + 1}"].to_pylist(), table[f"value_{place + 1}"].to_pylist()
+        sets[:, place] = numbering.number(*pair)
+    unlisted = int((sets == proof.UNLISTED).any(axis=1).sum())
+    findings.require("code lists", not unlisted, f"{AGGREGATES}: {unlisted} combinations with a variable or value in no list")
+    rows = contents.manifest["rows"].get("reportable_aggregates")
+    findings.require("rows", len(table) == rows, f"{AGGREGATES}: {len(table):,}, where the manifest says otherwise")
+    rare, odd = int((counts < k).sum()), int((counts % k != 0).sum())
+    findings.require("aggregate counts", not rare, f"{rare} aggregates are below k")
+    findings.require("aggregate counts", not odd, f"{odd} aggregates are no multiples of k")
+    findings.note("aggregate counts", f"{len(table):,} aggregates")
+    filled = (sets != proof.MISSING).cumprod(axis=1).sum(axis=1)
+    told = (filled == (sets != proof.MISSING).sum(axis=1)) & (filled == lengths) & (filled > 0)
+    columns = np.where(sets >= 0, numbering.column[sets], len(numbering.lists) + np.arange(length))
+    ordered = (np.diff(columns, axis=1) > 0).all(axis=1)
+    wrong = int((~(told & ordered)).sum())
+    findings.require("aggregates", not wrong, f"{wrong} are not combinations of their length, in the order of the variables")
+    if unlisted or wrong:
+        return None
+    found = Aggregates()
+    by_size = [(size, np.flatnonzero(lengths == size)) for size in range(1, min(length, numbering.longest) + 1)]
+    for size, rows in by_size:
+        keys = numbering.keys(sets[rows, :size])
+        order = np.argsort(keys, kind="stable")
+        repeated = int((np.diff(keys[order]) == 0).sum())
+        findings.require("aggregates", not repeated, f"{repeated} combinations of length {size} are told twice")
+        found.sets[size], found.keys[size], found.counts[size] = sets[rows, :size][order], keys[order], counts[rows][order]
+    if length > numbering.longest:
+        findings.note("aggregates add up", f"up to length {numbering.longest}")
+    _add_up(contents, found)
+    return found
+
+
+def _numbers(column: pa.ChunkedArray) -> proof.Ints | None:
+    try:
+        return None if column.null_count else column.cast(pa.int64()).to_numpy()
+    except pa.ArrowException:
+        return None
+
+
+def _add_up(contents: Contents, found: Aggregates) -> None:
+    """Leaving out one attribute gives a reported combination at least as frequent as all that differ in its value together.
+
+    Of counts rounded down: a record has one value of a variable, so the true counts of all values add up to less than the next
+    multiple of k above the whole's.
+    """
+    numbering = contents.numbering
+    for size in sorted(found.sets)[1:]:
+        for place in range(size):
+            part = numbering.keys(np.delete(found.sets[size], place, axis=1))
+            whole = proof.place_of(part, among=found.keys[size - 1])
+            absent = int((whole < 0).sum())
+            contents.findings.require(
+                "aggregates add up", not absent, f"{absent} combinations of length {size} have parts that are not reported"
+            )
+            group = whole * len(numbering.lists) + numbering.column[found.sets[size][:, place]]
+            order = np.argsort(group, kind="stable")
+            starts = np.flatnonzero(np.diff(group[order], prepend=-len(numbering.lists) - 1))
+            if not len(starts):
+                continue
+            sums = np.add.reduceat(found.counts[size][order], starts)
+            known = whole[order][starts] >= 0
+            more = int((sums > found.counts[size - 1][whole[order][starts]])[known].sum())
+            contents.findings.require(
+                "aggregates add up",
+                not more,
+                f"{more} combinations of length {size - 1} are less frequent than what they are part of",
+            )
+    contents.findings.require("aggregates add up", True, "")
+
+
+def _agree(contents: Contents, codes: proof.Codes, found: Aggregates) -> None:
+    """Check the records against the aggregates."""
+    findings, numbering = contents.findings, contents.numbering
+    reported = np.zeros(numbering.size, np.int64)
+    reported[found.keys[1]] = found.counts[1]
+    differing = int((reported != proof.counts(codes, size=numbering.size)).sum())
+    findings.require("single counts", not differing, f"{differing} attributes have other counts in the records")
+    known: dict[int, int] = Counter()
+    absent: dict[int, int] = Counter()
+    pairs = np.zeros((numbering.size, numbering.size), np.bool_)
+    if 2 in found.sets:
+        pairs[found.sets[2][:, 0], found.sets[2][:, 1]] = True
+    walk = proof.combinations(proof.distinct(codes), numbering=numbering, length=max(found.sets), pairs=pairs)
+    for size, keys in walk:
+        held, _ = proof.tally(keys)
+        missing = int((proof.place_of(held, among=found.keys[size]) < 0).sum())
+        absent[size] += missing
+        known[size] += len(held) - missing
+    for size, number in absent.items():
+        findings.require("reported combinations", not number, f"{number} combinations of length {size} are not reported")
+    findings.require("reported combinations", True, "")
+    findings.note("reported combinations", f"{sum(known.values()):,} combinations of length 2 to {max(found.sets)}")
+
+
+def _figures(contents: Contents, codes: proof.Codes | None, aggregates: Aggregates | None) -> None:
+    """Check what the manifest tells of the data, and that it tells no exact figure of sensitive records."""
+    findings, said = contents.findings, contents.manifest
+    told: Any = said.get("proof")
+    if not findings.require("manifest figures", isinstance(told, dict), "the manifest tells of no proof"):
+        return
+    exact = {"smallest_support", "sensitive_records", "attributes"} & told.keys()
+    findings.require("manifest figures", not exact, f"exact figures of sensitive records: {', '.join(sorted(exact))}")
+    findings.require("manifest figures", told.get("k") == said["k"], "the proof was made with another k")
+    for name in ("rare_records", "empty_records", "inexact_counts", "wrong_aggregates"):
+        findings.require("manifest figures", told.get(name) == 0, f"the proof tells of {name.replace('_', ' ')}")
+    if codes is not None:
+        findings.require("manifest figures", told.get("synthetic_records") == len(codes), "the proof is of other records")
+        distinct = len(proof.distinct(codes))
+        findings.require("manifest figures", told.get("distinct_records") == distinct, "the proof is of other distinct records")
+    if aggregates is not None:
+        findings.require("manifest figures", told.get("aggregates") == aggregates.rows, "the proof is of other aggregates")
+    suppressed: Any = said.get("suppressed_values", {})
+    rounded = isinstance(suppressed, dict) and all(_whole(n, least=0) and n % contents.k == 0 for n in suppressed.values())
+    findings.require("manifest figures", rounded, "suppressed values are not told in multiples of k")
+
+
+def _dictionary(contents: Contents) -> None:
+    """Check that the data dictionary describes the variables as the codebook does."""
+    if not (contents.folder / DICTIONARY).is_file() or (table := contents.read(DICTIONARY)) is None:
+        return
+    wanted = {
+        "position": [str(variable.position) for variable in codebook().variables],
+        "name": list(codebook().names),
+        "label": [variable.label for variable in codebook().variables],
+        "type": [variable.kind for variable in codebook().variables],
+        "values": [" | ".join(variable.values) or None for variable in codebook().variables],
+        "definition": [variable.definition for variable in codebook().variables],
+    }
+    for column, cells in wanted.items():
+        same = column in table.column_names and table[column].to_pylist() == cells
+        contents.findings.require("data dictionary", same, f"{DICTIONARY}: {column} is not the codebook's")
+
+
+def _tables(contents: Contents) -> None:
+    """Check every table there is, known or not, for columns that must not be public and for values in no list."""
+    findings, lists = contents.findings, contents.numbering.lists
+    details = {variable.name for variable in codebook().details}
+    for name in sorted(contents.manifest["files"]):
+        path = PurePosixPath(name)
+        if path.suffix not in (*DELIMITERS, ".parquet") or not (contents.folder / name).is_file():
+            continue
+        if (table := contents.read(name)) is None:
+            continue
+        bad = [
+            column
+            for column in table.column_names
+            if column in _ORIGINS | details or (column not in lists and _IDENTIFYING.search(_snake(column)))
+        ]
+        findings.require("forbidden columns", not bad, f"{name}: {', '.join(bad)}")
+        if path.stem != RECORDS:
+            for column in set(table.column_names) & set(lists):
+                values = table[column].cast(pa.string()).drop_null().unique().to_pylist()
+                unlisted = len(set(values) - set(lists[column]))
+                findings.require("code lists", not unlisted, f"{name}: {unlisted} values of {column} are in no list")
+
+
+def _snake(name: str) -> str:
+    """``CaseId``, ``case-id`` and ``case id`` as ``case_id``."""
+    return re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower())
+
+
+def _prove(contents: Contents, table: pa.Table, codes: proof.Codes | None, aggregates: Aggregates | None) -> None:
+    """Check against the sensitive records: support at any length, exact counts, and all the aggregates."""
+    findings, numbering, k = contents.findings, contents.numbering, contents.k
+    sensitive = numbering.codes(table)
+    unlisted = int((sensitive == proof.UNLISTED).any(axis=1).sum())
+    single = proof.counts(sensitive, size=numbering.size)
+    findings.require("exact counts", not unlisted, f"{unlisted} sensitive records hold values in no list: not what was released")
+    if codes is not None:
+        distinct = proof.distinct(codes)
+        rare = int((proof.supports(sensitive, distinct, numbering=numbering) < k).sum())
+        findings.require("support", not rare, f"{rare} of {len(distinct):,} distinct records have less")
+        findings.note("support", f"{len(distinct):,} distinct records in {len(sensitive):,} sensitive ones, k = {k}")
+        inexact = int((proof.counts(codes, size=numbering.size) != single // k * k).sum())
+        findings.require("exact counts", not inexact, f"{inexact} attributes have another count")
+    if aggregates is None:
+        return
+    common = proof.common(sensitive, numbering=numbering, length=max(aggregates.sets), k=k)
+    for size, (keys, counts) in common.items():
+        place = proof.place_of(keys, among=aggregates.keys[size])
+        absent, more = int((place < 0).sum()), int((proof.place_of(aggregates.keys[size], among=keys) < 0).sum())
+        wrong = int((aggregates.counts[size][place] != counts // k * k)[place >= 0].sum()) if len(aggregates.keys[size]) else 0
+        for number, problem in (
+            (absent, "are common and not reported"),
+            (more, "are rare and reported"),
+            (wrong, "are miscounted"),
+        ):
+            findings.require("exact aggregates", not number, f"{number} combinations of length {size} {problem}")
+    findings.note("exact aggregates", f"{sum(len(keys) for keys, _ in common.values()):,} combinations")

@@ -1,0 +1,494 @@
+"""Verification: a good release passes, and whatever is done to one is found by the check that is there for it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ctdc_pipeline import proof, synthesis
+from ctdc_pipeline.codebook import codebook
+from ctdc_pipeline.errors import CtdcError, ParameterError, ReleaseError, TableError
+from ctdc_pipeline.evaluation import evaluate
+from ctdc_pipeline.files import read_parquet
+from ctdc_pipeline.publication import publish
+from ctdc_pipeline.release import make_candidate
+from ctdc_pipeline.tables import as_text
+from ctdc_pipeline.verify import CHECKS, PROOFS, verify
+from ctdc_pipeline.zones import Zones
+from tests.releases import (
+    LAST_YEAR,
+    LENGTH,
+    NAMES,
+    RECORDS,
+    VERSION,
+    K,
+    change_manifest,
+    change_records,
+    fill,
+    read_rows,
+    rehash,
+    victims,
+    write_rows,
+)
+
+AGGREGATES = "reportable_aggregates.csv"
+Rows = list[list[str]]
+Tampering = Callable[[Path], object]
+
+
+@pytest.fixture(scope="module")
+def zones(tmp_path_factory: pytest.TempPathFactory) -> Zones:
+    """A home in which a release was made and published."""
+    zones = fill(Zones(tmp_path_factory.mktemp("verify") / "home").prepare())
+    made = make_candidate(zones, version=VERSION, k=K, length=LENGTH, last_year=LAST_YEAR)
+    publish(zones, candidate=made.digest, approver="A. Person", reason="A test.", k=K)
+    return zones
+
+
+@pytest.fixture
+def folder(zones: Zones, tmp_path: Path) -> Path:
+    """A copy of the release, to be tampered with."""
+    return shutil.copytree(zones.releases / VERSION, tmp_path / VERSION)
+
+
+@pytest.fixture
+def sensitive(zones: Zones) -> Path:
+    return zones.table("harmonised", "victims")
+
+
+def place(name: str) -> int:
+    return NAMES.index(name)
+
+
+def in_records(change: Callable[[Rows], object], *, only: str = "") -> Tampering:
+    return lambda folder: change_records(folder, change, only=only)
+
+
+def in_rows(name: str, change: Callable[[Rows], object]) -> Tampering:
+    """Change all cells of a CSV file, the header too."""
+
+    def tamper(folder: Path) -> None:
+        rows = read_rows(folder / name)
+        change(rows)
+        write_rows(folder / name, rows)
+
+    return tamper
+
+
+def in_manifest(change: Callable[[dict[str, Any]], object]) -> Tampering:
+    return lambda folder: change_manifest(folder, change)
+
+
+def with_file(name: str, text: str) -> Tampering:
+    return lambda folder: (folder / name).write_text(text, encoding="utf-8")
+
+
+def cell(name: str, value: str) -> Callable[[Rows], object]:
+    """Another value in the first record that has one of the variable."""
+
+    def change(rows: Rows) -> None:
+        next(row for row in rows if row[place(name)] not in ("", value))[place(name)] = value
+
+    return change
+
+
+def swapped(rows: Rows) -> None:
+    """Two values change places, so that every count stays and a record comes about that hardly anybody is like."""
+    column = place("citizenship")
+    flags = [place(name) for name in ("isForcedLabour", "isSexualExploit", "recruiterRelationFamily", "meansOfControlThreats")]
+    longest = max(rows, key=lambda row: (sum(map(bool, row)), row))
+    for number in [*flags, column]:
+        if not longest[number]:
+            other = next(row for row in rows if row[number] and row is not longest and sum(map(bool, row)) > 1)
+            longest[number], other[number] = other[number], ""
+
+
+def unlike(folder: Path) -> None:
+    """Three values change places to come together in one record, as they do in nobody's report."""
+    told = {frozenset(filter(None, pairs)) for pairs in _reported(folder)}
+    single = sorted(pair for part in told if len(part) == 1 for pair in part)
+    three = next(part for part in combinations(single, 3) if len(dict(part)) == 3 and frozenset(part) not in told)
+
+    def change(rows: Rows) -> None:
+        target = rows[0]
+        for name, value in three:
+            donor = next(row for row in rows[1:] if row[place(name)] == value)
+            target[place(name)], donor[place(name)] = donor[place(name)], target[place(name)]
+
+    change_records(folder, change)
+
+
+def count_of(length: int, more: int, *, which: int = 0) -> Callable[[Rows], object]:
+    """Another count of an aggregate of that length."""
+
+    def change(rows: Rows) -> None:
+        row = [row for row in rows if row[0] == str(length)][which]
+        row[-1] = str(int(row[-1]) + more)
+
+    return change
+
+
+def without_part(rows: Rows) -> None:
+    """A pair goes that triples are made of."""
+    triple = next(row for row in rows if row[0] == "3")
+    rows[:] = [row for row in rows if row[0] != "2" or row[1:5] != triple[1:5]]
+
+
+def reordered(rows: Rows) -> None:
+    row = next(row for row in rows if row[0] == "2")
+    row[1:5] = [*row[3:5], *row[1:3]]
+
+
+def swapped_columns(folder: Path) -> None:
+    for suffix in (".csv", ".tsv"):
+        rows = read_rows(folder / f"{RECORDS}{suffix}")
+        write_rows(folder / f"{RECORDS}{suffix}", [[row[1], row[0], *row[2:]] for row in rows])
+
+
+def with_numbers(folder: Path) -> None:
+    table = read_parquet(folder / f"{RECORDS}.parquet")
+    number = place("yearOfRegistration")
+    years = table["yearOfRegistration"].cast(pa.int64())
+    pq.write_table(table.set_column(number, "yearOfRegistration", years), folder / f"{RECORDS}.parquet")
+
+
+def without_needed(folder: Path) -> None:
+    (folder / f"{RECORDS}.tsv").unlink()
+
+
+def flipped(folder: Path) -> None:
+    path = folder / AGGREGATES
+    content = path.read_bytes()
+    path.write_bytes(content[:-2] + b"5" + content[-1:] if content[-2:-1] == b"0" else content[:-2] + b"0" + content[-1:])
+
+
+def repeated_name(folder: Path) -> None:
+    path = folder / "manifest.json"
+    path.write_text(path.read_text().replace("{", '{"k": 5,', 1))
+
+
+def linked(folder: Path) -> None:
+    (folder / "data_dictionary.md").unlink()
+    (folder / "data_dictionary.md").symlink_to("data_dictionary.csv")
+
+
+def cut(name: str) -> Tampering:
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:-40])
+
+
+# What is done, the check that must fail, and whether the manifest is made to agree with the files afterwards.
+TAMPERED: dict[str, tuple[Tampering, str, bool]] = {
+    "no manifest": (lambda folder: (folder / "manifest.json").unlink(), "manifest", False),
+    "a manifest that is no JSON": (cut("manifest.json"), "manifest", False),
+    "a manifest that is a list": (with_file("manifest.json", "[]"), "manifest", False),
+    "a manifest that says two things": (repeated_name, "manifest", False),
+    "a k of 1": (in_manifest(lambda said: said.update(k=1)), "manifest", False),
+    "a k that is no number": (in_manifest(lambda said: said.update(k="10")), "manifest", False),
+    "an endless list of years": (in_manifest(lambda said: said.update(last_year=10**9)), "manifest", False),
+    "a file elsewhere": (in_manifest(lambda said: said["files"].update({"../secret": "0" * 64})), "manifest", False),
+    "a withdrawn release": (with_file("WITHDRAWN.json", "{}"), "manifest", False),
+    "another version": (in_manifest(lambda said: said.update(version="2026.11.21-2")), "version", False),
+    "a file that went": (lambda folder: (folder / "data_dictionary.md").unlink(), "files", False),
+    "a file that came": (with_file("notes.txt", "hello"), "files", False),
+    "a format that went everywhere": (without_needed, "files", True),
+    "a link": (linked, "files", True),
+    "a byte": (flipped, "checksums", False),
+    "a wrong hash": (in_manifest(lambda said: said["files"].update({AGGREGATES: "0" * 64})), "checksums", False),
+    "an approval of something else": (with_file("publication.json", '{"version": "1", "candidate": ""}'), "publication", False),
+    "a table cut short": (cut(f"{RECORDS}.parquet"), "readable", True),
+    "a row of too few cells": (in_rows(AGGREGATES, lambda rows: rows[1].pop()), "readable", True),
+    "text that is not UTF-8": (lambda folder: (folder / AGGREGATES).write_bytes(b"\xff\xfe\xff"), "readable", True),
+    "an empty file": (lambda folder: (folder / AGGREGATES).write_bytes(b""), "readable", True),
+    "columns in another order": (swapped_columns, "columns", True),
+    "numbers for text": (with_numbers, "columns", True),
+    "one more column": (in_rows(f"{RECORDS}.csv", lambda rows: [row.append("case_key") for row in rows]), "columns", True),
+    "pseudonyms of cases": (
+        in_rows(f"{RECORDS}.csv", lambda rows: [r.append("case_key") for r in rows]),
+        "forbidden columns",
+        True,
+    ),
+    "a table by partner": (with_file("more.csv", "partner,count\niom,10\n"), "forbidden columns", True),
+    "a table of cases": (with_file("more.csv", "CaseId,gender\n1,Female\n"), "forbidden columns", True),
+    "a table with days": (with_file("more.tsv", "interviewDate\tgender\n2016-01-02\tFemale\n"), "forbidden columns", True),
+    "a detail that only harmonised records hold": (
+        with_file("more.csv", f"gender,{codebook().details[0].name}\nFemale,1\n"),
+        "forbidden columns",
+        True,
+    ),
+    "a pseudonym in a text": (with_file("more.md", f"Seen: {'ab' * 32}.\n"), "pseudonyms", True),
+    "a value in no list": (in_records(cell("gender", "Unlisted")), "code lists", True),
+    "a formula": (in_records(cell("gender", "=1+1")), "code lists", True),
+    "a year after the last": (in_records(cell("yearOfRegistration", "2022")), "code lists", True),
+    "a zero for a flag": (in_records(cell("isForcedLabour", "0")), "code lists", True),
+    "a value in no list, of an aggregate": (in_rows(AGGREGATES, lambda rows: rows[1].__setitem__(2, "XYZ")), "code lists", True),
+    "a value in no list, of another table": (with_file("more.csv", "citizenship,count\nXYZ,10\n"), "code lists", True),
+    "one copy that differs": (in_records(cell("gender", "Male"), only=".tsv"), "copies", True),
+    "one copy in another order": (in_records(lambda rows: rows.reverse(), only=".csv"), "copies", True),
+    "rows added": (in_records(lambda rows: rows.append(rows[0])), "rows", False),
+    "rows of aggregates removed": (in_rows(AGGREGATES, lambda rows: rows.pop()), "rows", False),
+    "an empty record": (in_records(lambda rows: rows.append([""] * len(NAMES))), "empty records", True),
+    "a record removed": (in_records(lambda rows: rows.pop()), "multiples of k", True),
+    "a value removed": (in_records(cell("gender", "")), "multiples of k", True),
+    "a combination told twice": (in_rows(AGGREGATES, lambda rows: rows.append(rows[-1])), "aggregates", True),
+    "a combination of another length": (in_rows(AGGREGATES, lambda rows: rows[-1].__setitem__(0, "2")), "aggregates", True),
+    "a combination in another order": (in_rows(AGGREGATES, reordered), "aggregates", True),
+    "counts that are no numbers": (in_rows(AGGREGATES, lambda rows: rows[1].__setitem__(-1, "many")), "aggregates", True),
+    "a shorter reporting length": (in_manifest(lambda said: said.update(reporting_length=2)), "aggregates", False),
+    "a rare aggregate": (in_rows(AGGREGATES, lambda rows: rows[-1].__setitem__(-1, str(K - 1))), "aggregate counts", True),
+    "an aggregate of nobody": (in_rows(AGGREGATES, lambda rows: rows[-1].__setitem__(-1, "0")), "aggregate counts", True),
+    "an exact aggregate": (in_rows(AGGREGATES, count_of(2, 1)), "aggregate counts", True),
+    "another k": (in_manifest(lambda said: said.update(k=K + 1)), "aggregate counts", False),
+    "a pair more frequent than its parts": (in_rows(AGGREGATES, count_of(2, 100 * K)), "aggregates add up", True),
+    "a triple without one of its pairs": (in_rows(AGGREGATES, without_part), "aggregates add up", True),
+    "a single count of aggregates": (in_rows(AGGREGATES, count_of(1, K)), "single counts", True),
+    "a single aggregate that went": (in_rows(AGGREGATES, lambda rows: rows.pop(1)), "single counts", True),
+    "a record like hardly anybody": (unlike, "reported combinations", True),
+    "a proof with another k": (in_manifest(lambda said: said["proof"].update(k=2)), "manifest figures", False),
+    "a proof that fails": (in_manifest(lambda said: said["proof"].update(rare_records=1)), "manifest figures", False),
+    "an exact figure": (in_manifest(lambda said: said["proof"].update(smallest_support=5)), "manifest figures", False),
+    "exact suppressed values": (
+        in_manifest(lambda said: said["suppressed_values"].update(citizenship=7)),
+        "manifest figures",
+        False,
+    ),
+    "another definition": (
+        in_rows("data_dictionary.csv", lambda rows: rows[1].__setitem__(-2, "Anything.")),
+        "data dictionary",
+        True,
+    ),
+}
+
+
+def test_a_good_release_passes_and_every_check_was_made(zones: Zones, sensitive: Path) -> None:
+    """A check that is never made, or that fails on a good release, protects nobody."""
+    found = verify(zones.releases / VERSION, sensitive=sensitive)
+
+    assert found.holds, [check for check in found.checks if check.result == "FAILS"]
+    assert {check.name for check in found.checks if check.result == "not checked"} == {"signature"}
+    assert [check.name for check in found.checks] == list(CHECKS)
+
+
+def test_without_the_sensitive_records_the_proofs_are_told_as_not_made(zones: Zones) -> None:
+    """A sceptic must see what was not proved, not only that nothing failed."""
+    found = verify(zones.releases / VERSION)
+
+    assert found.holds
+    assert {check.name for check in found.checks if check.result == "not checked"} == {"signature", *PROOFS}
+
+
+def test_a_manifest_made_anew_for_the_same_files_passes(folder: Path) -> None:
+    """The tests below would otherwise find what they did not do."""
+    change_records(folder, lambda rows: None)
+    rehash(folder)
+    assert verify(folder).failed == ()
+
+
+@pytest.mark.parametrize(("tamper", "check", "agree"), TAMPERED.values(), ids=TAMPERED.keys())
+def test_tampering_is_found(folder: Path, tamper: Tampering, check: str, agree: bool) -> None:
+    """A release that was changed after it was published, by whoever, must not pass for the one that was."""
+    tamper(folder)
+    if agree:
+        rehash(folder)
+    found = verify(folder)
+
+    assert check in found.failed, found.failed
+    assert not {"checksums", "files"} & set(found.failed) or not agree or check == "files"
+    assert all(part.remedy for part in found.checks if part.result == "FAILS")
+
+
+def test_there_are_enough_ways_of_tampering() -> None:
+    """Every check but those that need sensitive records or a key is violated by one of them at least."""
+    assert {check for _, check, _ in TAMPERED.values()} == set(CHECKS) - {*PROOFS, "signature"}
+
+
+def off_by_k(rows: Rows) -> None:
+    """One attribute occurs k times less: still a multiple of k."""
+    column, left = place("isSexualExploit"), K
+    for row in sorted(rows, key=lambda row: -sum(map(bool, row))):
+        if row[column] and left:
+            row[column], left = "", left - 1
+
+
+def swapped_counts(rows: Rows) -> None:
+    pairs = [row for row in rows if row[0] == "3"]
+    one, other = next((a, b) for a, b in combinations(pairs, 2) if a[-1] != b[-1])
+    one[-1], other[-1] = other[-1], one[-1]
+
+
+AGAINST_SENSITIVE: dict[str, tuple[Tampering, str]] = {
+    "a rare combination": (in_records(swapped), "support"),
+    "a count off by k": (in_records(off_by_k), "exact counts"),
+    "swapped aggregates": (in_rows(AGGREGATES, swapped_counts), "exact aggregates"),
+    "a missing aggregate": (in_rows(AGGREGATES, lambda rows: rows.pop()), "exact aggregates"),
+}
+
+
+@pytest.mark.parametrize(("tamper", "check"), AGAINST_SENSITIVE.values(), ids=AGAINST_SENSITIVE.keys())
+def test_what_differs_from_the_sensitive_records_is_found(folder: Path, sensitive: Path, tamper: Tampering, check: str) -> None:
+    """What the public side cannot know must be found where the records are."""
+    tamper(folder)
+    rehash(folder)
+    assert check in verify(folder, sensitive=sensitive).failed
+
+
+def test_a_rare_record_is_found_however_long_it_is(folder: Path, sensitive: Path) -> None:
+    """A record all of whose reported parts are common can still be of fewer than k people; only the records tell."""
+    rows = [tuple(row.values()) for row in read_parquet(sensitive).to_pylist()]
+    common = {frozenset(filter(None, pairs)) for pairs in _reported(folder)}
+    attributes = [[(name, value) for name, value in zip(NAMES, row, strict=True) if value] for row in rows]
+
+    def rare(part: tuple[tuple[str, str], ...]) -> bool:
+        return sum(set(part) <= set(own) for own in attributes) < K
+
+    candidates = (part for own in attributes for part in combinations(own, LENGTH + 1))
+    hidden = next(
+        part for part in candidates if all(frozenset(three) in common for three in combinations(part, LENGTH)) and rare(part)
+    )
+
+    def plant(records: Rows) -> None:
+        records.append([dict(hidden).get(name, "") for name in NAMES])
+
+    change_records(folder, plant)
+    rehash(folder)
+    found = verify(folder, sensitive=sensitive)
+    assert "support" in found.failed
+    assert "reported combinations" not in found.failed
+
+
+def _reported(folder: Path) -> list[list[tuple[str, str] | None]]:
+    _, *rows = read_rows(folder / AGGREGATES)
+    return [[(row[1 + 2 * n], row[2 + 2 * n]) if row[1 + 2 * n] else None for n in range(LENGTH)] for row in rows]
+
+
+BROKEN: dict[str, tuple[str, Callable[..., Any], str]] = {
+    "rare combinations pass for common": ("space", lambda real: lambda records, *, k: real(records, k=1), "support"),
+    "counts are not cut to multiples": ("suppress", lambda real: lambda codes, **_: codes, "exact counts"),
+    "an emptied record stays": (
+        "suppress",
+        lambda real: lambda codes, **how: np.vstack([real(codes, **how), np.full((1, codes.shape[1]), -1, np.int32)]),
+        "empty records",
+    ),
+}
+
+
+@pytest.mark.parametrize(("part", "broken", "check"), BROKEN.values(), ids=BROKEN.keys())
+def test_a_synthesizer_that_breaks_a_guarantee_is_caught_twice(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, sensitive: Path, part: str, broken: Callable[..., Any], check: str
+) -> None:
+    """Neither the evaluation nor the verification may take the synthesizer's word."""
+    monkeypatch.setattr(synthesis, part, broken(getattr(synthesis, part)))
+    made = as_text(synthesis.synthesize(victims(), k=K, seed=1, threads=1))
+
+    def replace(rows: Rows) -> None:
+        rows[:] = [[value or "" for value in row.values()] for row in made.to_pylist()]
+
+    change_records(folder, replace)
+    rehash(folder)
+    assert check in verify(folder, sensitive=sensitive).failed
+    assert not evaluate(victims(), made, k=K, length=1, threads=1).private
+
+
+def test_files_that_verify_does_not_know_are_told(folder: Path) -> None:
+    """Silence about a file would pass for approval of it."""
+    (folder / "extra.bin").write_bytes(b"\x00")
+    rehash(folder)
+    found = verify(folder)
+
+    assert found.holds
+    note = next(check.found for check in found.checks if check.name == "checksums")
+    assert any("extra.bin" in part and "no further check" in part for part in note)
+
+
+def test_what_is_no_release_is_an_error_or_told(tmp_path: Path, zones: Zones, sensitive: Path) -> None:
+    """A mistyped path must not look like a release that was tampered with, nor like a good one."""
+    with pytest.raises(ReleaseError, match="no folder"):
+        verify(tmp_path / "absent")
+    assert verify(tmp_path).failed == ("manifest",)
+    with pytest.raises(TableError, match="cannot be read"):
+        verify(zones.releases / VERSION, sensitive=tmp_path / "absent.parquet")
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(TableError, match="cannot be read"):
+        verify(zones.releases / VERSION, sensitive=tmp_path / "other.csv")
+    with pytest.raises(CtdcError):
+        verify(zones.releases / VERSION, sensitive=tmp_path)
+
+
+def test_no_cell_is_quoted(folder: Path) -> None:
+    """What should not be in a release should not be in a report about it either."""
+    change_records(folder, cell("gender", "Sentinel-7391"))
+    rehash(folder)
+    assert "Sentinel" not in json.dumps(verify(folder).to_dict())
+
+
+def test_verification_shares_no_code_with_what_it_verifies() -> None:
+    """A mistake in shared code would be on both sides and cancel out."""
+    made_by = ("synthesis", "counting", "kernel", "aggregates", "release", "disclosure", "evaluation", "attributes", "products")
+    script = "import sys, ctdc_pipeline.verify\nprint(*(name for name in sys.modules if name.startswith('ctdc_pipeline.')))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert not {name.split(".")[1] for name in done.stdout.split()} & set(made_by)
+
+
+CELLS = st.sampled_from([None, "x", "y", "other"])
+SMALL = st.lists(st.tuples(CELLS, CELLS, CELLS, CELLS), max_size=14)
+NUMBERING = proof.Numbering(dict.fromkeys("abcd", ("x", "y")))
+
+
+def table(rows: list[tuple[str | None, ...]]) -> pa.Table:
+    return pa.table({name: pa.array([row[number] for row in rows], pa.string()) for number, name in enumerate("abcd")})
+
+
+@settings(max_examples=80, deadline=None)
+@given(sensitive=SMALL, records=SMALL)
+def test_supports_equal_brute_force(sensitive: list[tuple[str | None, ...]], records: list[tuple[str | None, ...]]) -> None:
+    """A support counted too high would pass a record of fewer than k people."""
+    codes = [NUMBERING.codes(table(rows)) for rows in (sensitive, records)]
+    found = proof.supports(codes[0], codes[1], numbering=NUMBERING)
+
+    def held(record: tuple[str | None, ...], row: tuple[str | None, ...]) -> bool:
+        return "other" not in record and all(mine in (None, its) for mine, its in zip(record, row, strict=True))
+
+    assert found.tolist() == [sum(held(record, row) for row in sensitive) for record in records]
+
+
+@settings(max_examples=80, deadline=None)
+@given(rows=SMALL, k=st.integers(1, 4), length=st.integers(1, 4))
+def test_common_combinations_equal_brute_force(rows: list[tuple[str | None, ...]], k: int, length: int) -> None:
+    """A combination overlooked here could be missing from a release, or be in it, unseen."""
+    found = proof.common(NUMBERING.codes(table(rows)), numbering=NUMBERING, length=length, k=k)
+    sets = [[("abcd"[number], value) for number, value in enumerate(row) if value and value != "other"] for row in rows]
+    for size in range(1, length + 1):
+        counted: dict[tuple[tuple[str, str], ...], int] = {}
+        for own in sets:
+            for part in combinations(own, size):
+                counted[part] = counted.get(part, 0) + 1
+        expected = {
+            int(NUMBERING.keys(NUMBERING.number(*zip(*part, strict=True))[None, :])[0]): count
+            for part, count in counted.items()
+            if count >= k
+        }
+        assert dict(zip(*(values.tolist() for values in found[size]), strict=True)) == expected
+        assert found[size][0].tolist() == sorted(expected)
+
+
+def test_a_wrong_public_key_is_an_error(zones: Zones, tmp_path: Path) -> None:
+    """A text file given for a key must not read as a bad signature, nor as none."""
+    wrong = tmp_path / "key.pem"
+    wrong.write_text("no key")
+    assert "signature" in verify(zones.releases / VERSION, public_key=wrong).failed  # it is not signed at all
+    signed = shutil.copytree(zones.releases / VERSION, tmp_path / VERSION)
+    (signed / "manifest.json.sig").write_bytes(b"0" * 64)
+    with pytest.raises(ParameterError, match="public key"):
+        verify(signed, public_key=wrong)
