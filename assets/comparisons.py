@@ -13,8 +13,13 @@ Profiles = Callable[[DataHome], tuple[Profile | None, Profile | None]]
 """The state now and the one before, as far as they are there."""
 
 
-def comparison_checks(key: Sequence[str], *, comparisons: Sequence[Comparison], profiles: Profiles) -> dg.AssetChecksDefinition:
-    """One check for each of ``comparisons`` of the asset ``key``, made in one step, for they read the same tables."""
+def comparison_checks(
+    key: Sequence[str], *, comparisons: Sequence[Comparison], profiles: Profiles, drawn: bool = True
+) -> dg.AssetChecksDefinition:
+    """One check for each of ``comparisons`` of the asset ``key``, made in one step, for they read the same tables.
+
+    Unless ``drawn``, only what warns is plotted: a plot takes longer than all else here, and a backfill makes a hundred.
+    """
     specs = [dg.AssetCheckSpec(one.name, asset=key, description=f"{one.about} If so: {one.remedy}") for one in comparisons]
 
     @dg.multi_asset_check(specs=specs, name=f"{'__'.join(key)}__compared")
@@ -24,17 +29,18 @@ def comparison_checks(key: Sequence[str], *, comparisons: Sequence[Comparison], 
             told = f"{now.label if now else 'nothing'} against {before.label if before else 'nothing'}"
             for one in comparisons:
                 finding = one.find(now, before, engine.k) if now else None
-                yield _result(finding, one, key, told=told)
+                yield _result(finding, one, key, told=told, drawn=drawn)
 
     return compare
 
 
-def _result(finding: Finding | None, one: Comparison, key: Sequence[str], *, told: str) -> dg.AssetCheckResult:
+def _result(finding: Finding | None, one: Comparison, key: Sequence[str], *, told: str, drawn: bool) -> dg.AssetCheckResult:
     figures: dict[str, dg.MetadataValue | str] = {"compared": told}
     if finding:
         records = [dg.TableRecord(dict(row)) for row in finding.figures]
         columns = [dg.TableColumn(name) for name in (finding.figures or [{}])[0]]
-        figures["plot"] = plot(finding.plot)
+        if drawn or finding.concerns:
+            figures["plot"] = plot(finding.plot())
         figures["figures"] = dg.MetadataValue.table(records, schema=dg.TableSchema(columns))
     concerns = finding.concerns if finding else ()
     return dg.AssetCheckResult(

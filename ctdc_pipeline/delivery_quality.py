@@ -58,11 +58,11 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Finding:
-    """What a comparison found: sentences on what is wrong (none if nothing is), figures to look at, and a plot of them as SVG."""
+    """What a comparison found: what is wrong (nothing if there are no concerns), figures, and ``plot`` to draw them as SVG."""
 
     concerns: tuple[str, ...]
     figures: tuple[Row, ...]
-    plot: str
+    plot: Callable[[], str]
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def row_counts(now: Profile, before: Profile | None, k: int) -> Finding:
             concerns.append(f"{now.rows} rows, where {before.label} had {before.rows}")
     bars = alt.Chart(pd.DataFrame(figures)).encode(y=alt.Y("state:N", sort=None, title=None), x=alt.X("rows:Q", title="rows"))
     label = bars.mark_text(align="left", dx=4).encode(text=alt.Text("rows:Q", format=","))
-    return Finding(tuple(concerns), tuple(figures), svg(bars.mark_bar(size=18) + label))
+    return Finding(tuple(concerns), tuple(figures), lambda: svg(bars.mark_bar(size=18) + label))
 
 
 def missingness(now: Profile, before: Profile | None, k: int) -> Finding:
@@ -169,7 +169,7 @@ def distributions(now: Profile, before: Profile | None, k: int) -> Finding:
         for row in figures
         if row["warns"]
     ]
-    return Finding(tuple(concerns), tuple(figures), _distances(figures[:SHOWN]))
+    return Finding(tuple(concerns), tuple(figures), lambda: _distances(figures[:SHOWN]))
 
 
 def quarantined(now: Profile, before: Profile | None, k: int) -> Finding:
@@ -207,7 +207,7 @@ def years(now: Profile, before: Profile | None, k: int) -> Finding:
         }
         for year in sorted({*counts, *old, *remarks})
     ]
-    return Finding(tuple(concerns), tuple(figures), _years_plot(figures))
+    return Finding(tuple(concerns), tuple(figures), lambda: _years_plot(figures))
 
 
 def _by_year(profile: Profile | None) -> dict[int, int]:
@@ -345,7 +345,7 @@ def _shares(
     figures.sort(key=lambda row: (-row["warns"], -row["change"]))
     figures = [{name: cell for name, cell in row.items() if name != "change"} for row in figures]
     concerns = [f"{row[what]}: {row['now']} {title}, {row['before']} before" for row in figures if row["warns"]]
-    return Finding(tuple(concerns), tuple(figures), _dumbbells(figures[:SHOWN], what=what, title=title))
+    return Finding(tuple(concerns), tuple(figures), lambda: _dumbbells(figures[:SHOWN], what=what, title=title))
 
 
 def _outcomes(now: Profile, before: Profile | None, outcome: str) -> Finding:
@@ -385,8 +385,8 @@ def _values(now: Profile, before: Profile | None, k: int, names: Iterable[str]) 
     concerns = [
         f"{row['value']} {'is new' if row['remark'] == 'new' else 'has vanished'}" for row in figures if row["remark"] != USUAL
     ]
-    plot = _dumbbells([drawn for *_, drawn in found[:SHOWN]], what="value", title="% of what the variable tells")
-    return Finding(tuple(concerns), tuple(figures), plot)
+    drawn = [one for *_, one in found[:SHOWN]]
+    return Finding(tuple(concerns), tuple(figures), lambda: _dumbbells(drawn, what="value", title="% of what the variable tells"))
 
 
 _BEFORE, _NOW, _WARNS = "#9a9a9a", "#2a6fbb", "#d95f02"

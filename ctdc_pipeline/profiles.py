@@ -155,19 +155,28 @@ def _field(column: pa.ChunkedArray, field: Field, layout: Layout) -> Counter[str
     """Rows by what may be told of a cell."""
     blanks = {"", *(blank.casefold() for blank in layout.blanks)}
     name = _namer(field, layout)
+    if name is None and not field.multi:
+        texts = pc.call_function("utf8_lower", [pc.call_function("utf8_trim_whitespace", [column])])
+        options = pc.SetLookupOptions(pa.array(sorted(blanks)))
+        blank = pc.call_function("sum", [pc.call_function("is_in", [texts], options)]).as_py() or 0
+        return +Counter({MISSING: blank, FILLED: len(column) - blank})
     counts: Counter[str] = Counter()
     for text, rows in _counts(column).items():
         cell = text.strip()
         if cell.casefold() in blanks:
             counts[MISSING] += rows
             continue
-        for part in {name(part.strip()) for part in (cell.split(field.separator) if field.multi else [cell]) if part.strip()}:
+        for part in {
+            name(part.strip()) if name else FILLED
+            for part in (cell.split(field.separator) if field.multi else [cell])
+            if part.strip()
+        }:
             counts[part] += rows
     return counts
 
 
-def _namer(field: Field, layout: Layout) -> Callable[[str], str]:
-    """What a cell of ``field`` counts as."""
+def _namer(field: Field, layout: Layout) -> Callable[[str], str] | None:
+    """What a cell of ``field`` counts as; nothing but filled where it may hold any text."""
     if field.codes:
         listed = {code.code.casefold(): code.code for code in field.codes}
         return lambda text: listed.get(text.casefold(), UNLISTED)
@@ -175,7 +184,7 @@ def _namer(field: Field, layout: Layout) -> Callable[[str], str]:
         return lambda text: countries().alpha3(text, system=layout.countries) or UNLISTED
     if field.type == "integer":
         return _band
-    return lambda _: FILLED
+    return None
 
 
 def _band(text: str) -> str:

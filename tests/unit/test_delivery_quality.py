@@ -90,7 +90,7 @@ def test_each_comparison_warns_of_what_it_is_for(name: str, before: Profile | No
     """Guards against a check that is green whatever arrives."""
     finding = COMPARISONS[name].find(now, before, 10)
     assert re.search(told, "; ".join(finding.concerns)), finding.concerns
-    assert finding.plot.startswith("<svg")
+    assert finding.plot().startswith("<svg")
 
 
 USUAL = by_year({2015: 480, 2016: 510, 2017: 505, 2018: 500, 2019: 498})

@@ -1,0 +1,74 @@
+"""One step of the graph in a process of its own, over the home in CTDC_HOME; benchmarks/run.py measures it.
+
+usage: python benchmarks/graph.py prepare VICTIMS REFRESHES | load | rebuild | increment | derive
+
+``prepare`` lands sample deliveries, all but the last of Polaris, which ``increment`` lands, takes in and follows as far as the
+table of all victims. ``rebuild`` takes in what has landed and makes every table; ``derive`` makes them from what was taken in.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+
+import dagster as dg
+
+from ctdc_pipeline import secrets
+from ctdc_pipeline.definitions import build_defs
+from ctdc_pipeline.landing import Landing
+from ctdc_pipeline.samples.generate import generate
+from ctdc_pipeline.zones import Zones
+from resources.instance import configure
+
+PARTNER = "polaris"
+
+
+def prepare(zones: Zones, *, victims: int, refreshes: int) -> None:
+    """Land everything but the last delivery of PARTNER, which waits beside."""
+    generate(zones.landing, victims=victims, seed=1, refreshes=refreshes)
+    secrets.generate(zones)
+    last = max((zones.landing / PARTNER).iterdir())
+    shutil.move(last, zones.root / "held_back" / last.name)
+
+
+def take_in(zones: Zones, instance: dg.DagsterInstance, only: str = "") -> None:
+    """Ingest what has landed, or what ``only`` one refresh of PARTNER delivered."""
+    for one in Landing(zones.landing).landed():
+        if not only or (one.source, one.refresh) == (PARTNER, only):
+            instance.add_dynamic_partitions(f"{one.source}_refreshes", [one.refresh])
+            execute(instance, f"ingest_{one.source}", partition=one.refresh)
+
+
+def execute(instance: dg.DagsterInstance, job: str, *, partition: str | None = None, upto: list[str] | None = None) -> None:
+    """Run a job in this process, or only the assets ``upto``."""
+    selection = [dg.AssetKey(name.split("/")) for name in upto] if upto else None
+    definition = build_defs().resolve_job_def(job)
+    definition.execute_in_process(instance=instance, partition_key=partition, asset_selection=selection)
+
+
+def main(step: str, *arguments: str) -> None:
+    """Do one step."""
+    if step == "load":
+        build_defs().resolve_job_def("full_refresh")
+        return
+    zones = Zones.from_environment().prepare()
+    os.environ["DAGSTER_HOME"] = str(configure(zones))
+    if step == "prepare":
+        prepare(zones, victims=int(arguments[0]), refreshes=int(arguments[1]))
+        return
+    with dg.DagsterInstance.get() as instance:
+        if step == "rebuild":
+            take_in(zones, instance)
+        if step == "increment":
+            (last,) = (zones.root / "held_back").iterdir()
+            shutil.copytree(last, zones.landing / PARTNER / last.name)
+            take_in(zones, instance, only=last.name)
+            united = ["victims", "quarantine", "exclusions", "accounting"]
+            execute(instance, "full_refresh", upto=[f"harmonised/{name}" for name in (PARTNER, *united)])
+        else:
+            execute(instance, "full_refresh")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
