@@ -21,22 +21,22 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from ctdc_pipeline import changes, disclosure
+from ctdc_pipeline import anonymity, changes, disclosure
 from ctdc_pipeline.codebook import codebook
 from ctdc_pipeline.errors import ParameterError, ReleaseError, ResourceError, TableError
 from ctdc_pipeline.files import parquet_sha256, queries, read_parquet, sha256, sync
 from ctdc_pipeline.partners.registry import SOURCES
+from ctdc_pipeline.products import catalogue, k_anonymous
+from ctdc_pipeline.products.dictionary import AGGREGATES
+from ctdc_pipeline.products.inputs import Inputs
+from ctdc_pipeline.products.records import NAME as RECORDS
 from ctdc_pipeline.refreshes import Refresh
 from ctdc_pipeline.register import MANIFEST, Published, file_hashes, history, last
 from ctdc_pipeline.schemas import release_schema
 from ctdc_pipeline.sensitive_countries import NOTHING, DenyList, published
-from ctdc_pipeline.tables import write_table
 from ctdc_pipeline.validation import validate
 from ctdc_pipeline.zones import PRIVATE_FOLDER, Zones
 
-RECORDS = "global_synthetic_dataset"
-AGGREGATES = "reportable_aggregates"
-DICTIONARY = "data_dictionary"
 CHANGES = "CHANGELOG.md"
 INPUTS = (
     ("harmonised", "victims"),
@@ -87,16 +87,18 @@ def make_candidate(zones: Zones, *, version: str, k: int, length: int, last_year
     if version in taken:
         raise ReleaseError(f"release {version} exists already", remedy="Choose another version; a release never changes.")
     require_inputs(zones, deny=deny)
+    before = last(releases)
     # In the sensitive zone, so that the public one never holds a file that was not proved.
     with refused_by_disk(), TemporaryDirectory(dir=zones.tmp, prefix=f"release-{version}-") as folder:
         staging = Path(folder) / version
         staging.mkdir(mode=0o700)
-        _write_records(zones, staging, last_year=last_year)
-        write_table(read_parquet(zones.table("counts", "reportable_aggregates")), staging / f"{AGGREGATES}.csv")
-        _write_dictionary(staging)
+        deliveries = _deliveries(zones, before.manifest if before else {})
+        inputs = Inputs.read(zones, version=version, k=k, length=length, last_year=last_year, deliveries=deliveries)
+        validate(inputs.synthetic.to_pandas(), schema=release_schema(last_year), table="synthetic records")
+        catalogue.write(inputs, staging)
         proof = prove(zones, staging, k=k)
-        manifest = _manifest(zones, version, length=length, last_year=last_year, proof=proof, before=last(releases))
-        (staging / CHANGES).write_text(changes.text(manifest, staging, before=last(releases)), encoding="utf-8")
+        manifest = _manifest(zones, version, length=length, last_year=last_year, proof=proof, before=before)
+        (staging / CHANGES).write_text(changes.text(manifest, staging, before=before), encoding="utf-8")
         manifest["files"] = file_hashes(staging)
         (staging / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         move(staging, zones.candidates / version)
@@ -130,42 +132,8 @@ def inputs_digest(zones: Zones) -> str:
     return hashlib.sha256(digests.encode()).hexdigest()
 
 
-def _write_records(zones: Zones, staging: Path, *, last_year: int) -> None:
-    """CSV, TSV and Parquet of the release variables, once every cell is known to be of the codebook."""
-    table = read_parquet(zones.table("synthetic", "records"), columns=list(codebook().names))
-    validate(table.to_pandas(), schema=release_schema(last_year), table="synthetic records")
-    for suffix in (".csv", ".tsv", ".parquet"):
-        write_table(table, staging / f"{RECORDS}{suffix}")
-
-
-def _write_dictionary(staging: Path) -> None:
-    """The data dictionary of the released variables, as CSV and as Markdown."""
-    rows = [
-        {
-            "position": str(variable.position),
-            "name": variable.name,
-            "label": variable.label,
-            "group": variable.group,
-            "type": variable.kind,
-            "values": " | ".join(variable.values),
-            "definition": variable.definition,
-            "aliases": " | ".join(variable.aliases),
-        }
-        for variable in codebook().variables
-    ]
-    write_table(pa.Table.from_pylist(rows), staging / f"{DICTIONARY}.csv")
-    text = ["# Data dictionary", ""]
-    text += ["An empty cell is a missing value. A flag is 1 or missing; missing does not mean that it did not happen.", ""]
-    for row in rows:
-        text += [f"## {row['position']}. {row['name']}", ""]
-        text += [f"- {field}: {row[field].replace(' | ', ', ')}" for field in ("label", "group", "type")]
-        text += [f"- {field}: {row[field].replace(' | ', ', ')}" for field in ("values", "aliases") if row[field]]
-        text += ["", row["definition"], ""]
-    (staging / f"{DICTIONARY}.md").write_text("\n".join(text), encoding="utf-8")
-
-
 def prove(zones: Zones, staging: Path, *, k: int) -> disclosure.Proof:
-    """Prove the staged CSV, and that the other two files hold the same records."""
+    """Prove the staged CSV and the k-anonymised dataset, and that TSV and Parquet hold the same records as the CSV."""
     with queries(parquet=staging / f"{RECORDS}.parquet") as connection:
         text = "all_varchar = true, header = true, nullstr = ''"
         copies = [
@@ -180,6 +148,8 @@ def prove(zones: Zones, staging: Path, *, k: int) -> disclosure.Proof:
             remedy="Nothing was published. Check the disk and run the release again.",
         )
     victims, records, aggregates = zones.table("harmonised", "victims"), staging / f"{RECORDS}.csv", staging / f"{AGGREGATES}.csv"
+    alone = staging / f"{k_anonymous.NAME}.csv"
+    anonymity.check(victims, alone, columns=k_anonymous.quasi_identifiers(), k=k_anonymous.K).require()
     return disclosure.prove(victims, records, aggregates, variables=codebook().names, k=k).require()
 
 

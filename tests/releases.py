@@ -50,7 +50,8 @@ def victims(number: int = 600) -> pa.Table:
 def fill(zones: Zones) -> Zones:
     """Put everything into the sensitive zone that a release is made of."""
     table = victims()
-    write_parquet(table, zones.table("harmonised", "victims"))
+    whose = pa.array(["polaris"] * len(table))
+    write_parquet(table.append_column("partner", whose).append_column("source", whose), zones.table("harmonised", "victims"))
     counts = zones.folder("counts", "combinations")
     count_combinations(table, counts, length=LENGTH, k=K, threads=1)
     write_parquet(reportable_aggregates(counts, k=K, length=LENGTH), zones.table("counts", "reportable_aggregates"))
