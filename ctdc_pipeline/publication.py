@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from ctdc_pipeline.errors import ParameterError, ReleaseError
 from ctdc_pipeline.files import PUBLIC_FILE, sha256, staged
 from ctdc_pipeline.register import MANIFEST, PUBLICATION, TOMBSTONE, Published, file_hashes, history, last, read_manifest
-from ctdc_pipeline.release import Release, inputs_digest, move, prove, refused_by_disk, require_inputs
+from ctdc_pipeline.release import Release, inputs_digest, move, prove, refused_by_disk, require_inputs, require_no_difference
 from ctdc_pipeline.sensitive_countries import NOTHING, DenyList
 from ctdc_pipeline.signature import sign_as_configured
 from ctdc_pipeline.zones import Zones
@@ -36,15 +36,16 @@ def publish(
             raise ParameterError(f"the {what} is missing", remedy="Say which candidate is published, who approves it, and why.")
     with refused_by_disk():
         folder = _chosen(zones, candidate, version=version)
-        before = last(history(zones))
+        releases = history(zones)
         manifest = read_manifest(folder)
-        _require_current(zones, folder, before=before)
+        _require_current(zones, folder, before=last(releases))
         if manifest["k"] != k:
             raise ReleaseError(f"the candidate was made with k = {manifest['k']}, and k is {k} now", remedy=_AGAIN)
         require_inputs(zones, deny=deny)
         if manifest["inputs"] != inputs_digest(zones):
             raise ReleaseError("the tables have changed since the candidate was made", remedy=_AGAIN)
         proof = prove(zones, folder, k=k)
+        require_no_difference(zones, folder, manifest, releases)
         said = {"approver": approver, "reason": reason, "candidate": candidate, "published": _now()}
         _write_json({"version": folder.name, **said}, folder / PUBLICATION)
         sign_as_configured(folder / MANIFEST)

@@ -21,10 +21,10 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from ctdc_pipeline import anonymity, changes, disclosure
+from ctdc_pipeline import anonymity, changes, differencing, disclosure
 from ctdc_pipeline.codebook import codebook
 from ctdc_pipeline.errors import ParameterError, ReleaseError, ResourceError, TableError
-from ctdc_pipeline.files import parquet_sha256, queries, read_parquet, sha256, sync
+from ctdc_pipeline.files import parquet_sha256, queries, read_parquet, sha256, sync, write_parquet
 from ctdc_pipeline.partners.registry import SOURCES
 from ctdc_pipeline.products import catalogue, k_anonymous
 from ctdc_pipeline.products.dictionary import AGGREGATES
@@ -101,8 +101,19 @@ def make_candidate(zones: Zones, *, version: str, k: int, length: int, last_year
         (staging / CHANGES).write_text(changes.text(manifest, staging, before=before), encoding="utf-8")
         manifest["files"] = file_hashes(staging)
         (staging / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        require_no_difference(zones, staging, manifest, releases)
         move(staging, zones.candidates / version)
     return Release(folder=zones.candidates / version, version=version, proof=proof, files=manifest["files"])
+
+
+def require_no_difference(zones: Zones, folder: Path, manifest: Mapping[str, Any], releases: Sequence[Published]) -> None:
+    """Refuse a release that discloses a group by subtraction, alone or with one before, and list the groups inside.
+
+    Withdrawn releases count too, for whoever has a copy can subtract. Raises PrivacyError and ReleaseError.
+    """
+    found = differencing.check(folder, [release.folder for release in releases], manifest=manifest)
+    write_parquet(found, zones.table("quality", "differencing"))
+    differencing.require(found, k=manifest["k"], report="quality/differencing.parquet in the sensitive zone")
 
 
 @contextmanager
