@@ -17,29 +17,39 @@ Point = tuple[float, float]
 Ring = list[Point]
 
 WIDTH = 1000
+SMALL = 6.0  # area on the canvas
 TOP, BOTTOM = 84.0, -57.0  # degrees of latitude that a map shows
 _EQUAL_EARTH = (1.340264, -0.081106, 0.000893, 0.003796)
 
 
 @dataclass(frozen=True)
 class Shapes:
-    """Outlines by ISO 3166-1 alpha-3 code: polygons of rings (the first the outer one), or a point for the smallest."""
+    """Outlines by ISO 3166-1 alpha-3 code: polygons of rings, the first of which is the outer one."""
 
     source: str
     polygons: dict[str, list[list[Ring]]]
-    points: dict[str, Point]
 
     def geometry(self, alpha3: str) -> dict[str, Any] | None:
         """The GeoJSON geometry of a country; None where it has no shape."""
-        if alpha3 in self.polygons:
-            return {"type": "MultiPolygon", "coordinates": self.polygons[alpha3]}
-        return {"type": "Point", "coordinates": self.points[alpha3]} if alpha3 in self.points else None
+        return {"type": "MultiPolygon", "coordinates": self.polygons[alpha3]} if alpha3 in self.polygons else None
 
     def paths(self) -> dict[str, str]:
-        """SVG path of each country on a canvas of ``WIDTH`` by ``height()``; one place where it is too small for more."""
-        spots = {code: polygons[0][0][0] for code, polygons in self.polygons.items()} | self.points
-        drawn = {code: "".join(_path(ring) for polygon in polygons for ring in polygon) for code, polygons in self.polygons.items()}
-        return {code: drawn.get(code) or "M{:.1f} {:.1f}".format(*place(spots[code])) for code in sorted(spots)}
+        """SVG path of each country on a canvas of ``WIDTH`` by ``height()``."""
+        return {code: "".join(_path(ring) for polygon in polygons for ring in polygon) for code, polygons in self.polygons.items()}
+
+    def dots(self) -> dict[str, Point]:
+        """Where on the canvas the countries are that are too small to see."""
+        found: dict[str, Point] = {}
+        for code, polygons in self.polygons.items():
+            rings = [[place(point) for point in polygon[0]] for polygon in polygons]
+            if sum(map(_area, rings)) < SMALL:
+                spots = max(rings, key=_area)[:-1]
+                found[code] = round(sum(x for x, _ in spots) / len(spots), 1), round(sum(y for _, y in spots) / len(spots), 1)
+        return found
+
+    def drawn(self) -> dict[str, Any]:
+        """The map as the pages draw it."""
+        return {"width": WIDTH, "height": height(), "paths": self.paths(), "dots": self.dots()}
 
 
 @cache
@@ -47,11 +57,9 @@ def shapes() -> Shapes:
     """The shapes, read once."""
     topology = json.loads((files("ctdc_pipeline") / "data" / "showcase" / "shapes.json").read_text("utf-8"))
     arcs = [_arc(arc, **topology["transform"]) for arc in topology["arcs"]]
-    drawn = {code: _polygons(country, arcs) for code, country in topology["countries"].items()}
-    points = {code: (lon, lat) for code, (lon, lat) in topology["points"].items()}
-    # What simplifying left without an area is a point, too.
-    points |= {code: _ring(topology["countries"][code][0][0], arcs)[0] for code, polygons in drawn.items() if not polygons}
-    return Shapes(source=topology["source"], polygons={code: polygons for code, polygons in drawn.items() if polygons}, points=points)
+    polygons = {code: _polygons(country, arcs) for code, country in topology["countries"].items()}
+    small = {code: [[[(lon, lat) for lon, lat in ring]] for ring in rings] for code, rings in topology["small"].items()}
+    return Shapes(source=topology["source"], polygons=dict(sorted((polygons | small).items())))
 
 
 def equal_earth(point: Point) -> Point:
@@ -81,12 +89,16 @@ def height() -> float:
     return math.ceil(place((0, BOTTOM))[1])
 
 
+def _area(ring: Ring) -> float:
+    return abs(sum(x * down - right * y for (x, y), (right, down) in zip(ring, ring[1:], strict=False))) / 2
+
+
 def _path(ring: Ring) -> str:
     """Relative steps of tenths, whose rounding does not add up."""
     spots = [(round(x * 10), round(y * 10)) for x, y in map(place, ring[:-1])]
     steps = [(x - before[0], y - before[1]) for before, (x, y) in zip(spots, spots[1:], strict=False)]
     lines = "".join(f"l{x / 10:g} {y / 10:g}" for x, y in steps if (x, y) != (0, 0))
-    return f"M{spots[0][0] / 10:g} {spots[0][1] / 10:g}{lines}z" if lines else ""
+    return f"M{spots[0][0] / 10:g} {spots[0][1] / 10:g}{lines}z"
 
 
 def _arc(arc: list[list[int]], *, scale: Point, translate: Point) -> Ring:

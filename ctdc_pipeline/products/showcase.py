@@ -19,7 +19,7 @@ import pyarrow as pa
 from ctdc_pipeline.codebook import Variable, codebook, countries
 from ctdc_pipeline.products.inputs import Inputs
 from ctdc_pipeline.products.page import packed, page
-from ctdc_pipeline.products.shapes import WIDTH, height, shapes
+from ctdc_pipeline.products.shapes import shapes
 
 FILE = "showcase.html"
 MOST_BYTES = 9_500_000
@@ -30,6 +30,7 @@ Codes = npt.NDArray[np.int64]
 
 def write(inputs: Inputs, folder: Path, *, most_bytes: int = MOST_BYTES) -> None:
     """Write ``showcase.html`` into ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / FILE).write_bytes(
         render(
             inputs.synthetic,
@@ -64,7 +65,7 @@ def render(
         "attributes": attributes.size,
         "embedded": [],
         "names": {country.iso3: country.name for country in countries().rows},
-        "map": {"width": WIDTH, "height": height(), "paths": shapes().paths()},
+        "map": shapes().drawn(),
     }
 
     def made(blocks: dict[str, str]) -> bytes:

@@ -91,7 +91,7 @@ function tabs(list, chosen) {
     tab.setAttribute('aria-selected', String(on));
     tab.tabIndex = on ? 0 : -1;
     byId(tab.getAttribute('aria-controls')).hidden = !on;
-    if (on) tab.scrollIntoView({block: 'nearest', inline: 'nearest'});
+    if (on) list.scrollLeft = tab.offsetLeft - (list.clientWidth - tab.offsetWidth) / 2;
   });
 }
 
@@ -106,20 +106,13 @@ function tip(event, text) {
   box.style.top = `${above > 4 ? above : event.clientY + 18}px`;
 }
 
-// Countries as shapes; the smallest as dots. `paint` takes Map(code -> class 0 to 5), a text for each and the chosen code.
-function world(box, {width, height, paths}, picked) {
+// Countries as shapes, the smallest with a dot. `paint` takes Map(code -> class 0 to 5), a text for each and the chosen code.
+function world(box, {width, height, paths, dots}, picked) {
   const all = new Map();
   const drawing = svg('svg', {viewBox: `0 0 ${width} ${height}`, role: 'img', 'aria-label': 'Map of the world; the table has the same figures'});
-  const dots = [];
-  for (const [code, path] of Object.entries(paths)) {
-    const parts = [];
-    if (path.includes('l')) parts.push(svg('path', {d: path}));
-    all.set(code, parts);
-    parts.forEach((part) => drawing.append(part));
-    const [x, y] = path.slice(1).split(/[lzM]/)[0].split(' ').map(Number);
-    if (path.length < 75) dots.push([code, svg('circle', {cx: x, cy: y, r: 3})]);
-  }
-  for (const [code, dot] of dots) { all.get(code).push(dot); drawing.append(dot); }
+  for (const [code, path] of Object.entries(paths)) all.set(code, [svg('path', {d: path})]);
+  for (const [code, [cx, cy]] of Object.entries(dots)) all.get(code).push(svg('circle', {cx, cy, r: 2.6}));
+  drawing.append(...[...all.values()].map((parts) => parts[0]), ...[...all.values()].flatMap((parts) => parts.slice(1)));
   let texts = () => '';
   for (const [code, parts] of all) {
     for (const part of parts) {
@@ -143,9 +136,16 @@ function world(box, {width, height, paths}, picked) {
   return {paint, has: (code) => all.has(code)};
 }
 
-// Classes 1 to 5 by limits, each at least so much; and their legend.
+// Classes 1 to 5 by limits, each at least so much; and the legend of class 0 and those.
 const shade = (value, limits) => limits.filter((limit) => value >= limit).length;
-function legend(box, limits, none, text = count) {
-  const names = limits.map((limit, i) => (i + 1 < limits.length ? `${text(limit)} to below ${text(limits[i + 1])}` : `${text(limit)} or more`));
-  box.replaceChildren(...[none, ...names].map((name, i) => el('li', {}, el('i', {class: `q${i}`}), name)));
+const ranges = (limits) => limits.map((limit, i) => (i + 1 < limits.length ? `${count(limit)}–${count(limits[i + 1] - 1)}` : `${count(limit)} or more`));
+const legend = (box, names) => box.replaceChildren(...names.map((name, i) => el('li', {}, el('i', {class: `q${i}`}), name)));
+
+// Replaces what a box shows, and gives the focus back to the button of the same key.
+function replace(box, made) {
+  const key = box.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
+  const top = box.scrollTop;
+  box.replaceChildren(made);
+  box.scrollTop = top;
+  if (key) [...box.querySelectorAll('[data-key]')].find((one) => one.dataset.key === key)?.focus({preventScroll: true});
 }

@@ -99,6 +99,20 @@ function putActual(cell, real, short = NOT) {
   if (real.count === undefined) cell.title = untold(real); else cell.removeAttribute('title');
 }
 
+// The cells of actual count and error; where there is no count, its cell takes the place of both.
+function putBoth(realCell, errorCell, estimate, real) {
+  putActual(realCell, real);
+  realCell.colSpan = real.count === undefined ? 2 : 1;
+  errorCell.hidden = real.count === undefined;
+  errorCell.textContent = percent(error(estimate, real));
+}
+
+function actualCells(estimate, real) {
+  const cells = [el('td', {class: 'n'}), el('td', {class: 'n'})];
+  putBoth(...cells, estimate, real);
+  return cells;
+}
+
 // ---- state
 
 function state() {
@@ -164,8 +178,7 @@ function valueRow(label, kind, click) {
 function fillRow(row, {estimate, whole, real, most, chosen}) {
   row.synthetic.textContent = count(estimate);
   row.part.textContent = share(estimate, whole);
-  putActual(row.real, real);
-  row.error.textContent = percent(error(estimate, real));
+  putBoth(row.real, row.error, estimate, real);
   row.fill.style.width = `${most ? 100 * estimate / most : 0}%`;
   row.tick.hidden = real.count === undefined;
   row.tick.style.left = `${most && real.count ? 100 * real.count / most : 0}%`;
@@ -261,7 +274,7 @@ function showAttributes(now) {
 
 let drawn;
 const shownBy = {};
-const LIMITS = [10, 100, 1000, 5000, 20000];
+const LIMITS = [1, 100, 1000, 5000, 20000];
 function showMap(now) {
   drawn ??= world(byId('world'), data.map, (code) => {
     const variable = named.get(state().by);
@@ -275,38 +288,27 @@ function showMap(now) {
   const byCode = new Map(rows.map((row) => [row.code, row]));
   const shown = rows.filter((row) => row.estimate || row.real.count).sort((a, b) => b.estimate - a.estimate || (b.real.count || 0) - (a.real.count || 0) || (a.label < b.label ? -1 : 1));
   const value = (row) => (now.shade === 'actual' ? row.real.count || 0 : row.estimate);
-  const limits = [data.k, ...LIMITS.filter((limit) => limit > data.k)].slice(0, 5);
+  const limits = now.shade === 'actual' ? [data.k, ...LIMITS.filter((limit) => limit > data.k)] : LIMITS;
   const chosen = now.selected.get(now.by);
   drawn.paint(new Map(shown.map((row) => [row.code, shade(value(row), limits)])), (code) => {
     const row = byCode.get(code);
     if (!row || (!row.estimate && !row.real.count)) return `${row ? row.label : data.names[code] || code}\nno records`;
     return `${row.label}\nsynthetic ${count(row.estimate)}\nactual ${row.real.count === undefined ? untold(row.real) : `${count(row.real.count)} (error ${percent(error(row.estimate, row.real))})`}`;
   }, chosen ? text(chosen).value : null);
-  legend(byId('map-scale'), limits, now.shade === 'actual' ? 'not reportable' : 'no records');
+  legend(byId('map-scale'), [now.shade === 'actual' ? NOT : 'no records', ...ranges(limits)]);
   shownBy.by(now.by);
   shownBy.shade(now.shade);
   byId('map-title').textContent = `Map by ${variable.label.toLowerCase()}`;
   const body = el('tbody', {}, ...shown.map((row) => {
     const on = chosen === variable.first + row.index;
-    const cell = el('td', {class: 'n'});
-    putActual(cell, row.real);
     return el('tr', {class: `${on ? 'chosen' : ''} ${drawn.has(row.code) ? '' : 'off'}`},
       el('th', {scope: 'row'}, el('button', {type: 'button', class: 'value', 'aria-pressed': String(on), 'data-key': row.code, click: () => toggle(variable, row.index)}, row.label)),
-      el('td', {class: 'n'}, count(row.estimate)), cell, el('td', {class: 'n'}, percent(error(row.estimate, row.real))));
+      el('td', {class: 'n'}, count(row.estimate)), ...actualCells(row.estimate, row.real));
   }));
   replace(byId('map-table'), shown.length ? el('table', {class: 'list'}, el('caption', {class: 'visually-hidden'}, `Countries by ${variable.label.toLowerCase()}`), head(variable.label, {bar: false, part: false}), body) : empty());
 }
 
 const empty = () => el('p', {class: 'empty-state'}, 'No record has all the selected values. Remove one to see more.');
-
-// Replaces what a box shows, and gives the focus back to the button of the same key.
-function replace(box, made) {
-  const key = box.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
-  const top = box.scrollTop;
-  box.replaceChildren(made);
-  box.scrollTop = top;
-  if (key) [...box.querySelectorAll('[data-key]')].find((one) => one.dataset.key === key)?.focus({preventScroll: true});
-}
 
 // ---- corridors
 
@@ -400,13 +402,11 @@ function showTime(now) {
   byId('time-by').value = now.split;
   const all = series(now);
   const any = all.filter((one) => one.points.some((point) => point.estimate || point.real.count));
-  const wide = !now.split;
-  byId('years').classList.toggle('single', wide);
+  const wide = !now.split && innerWidth > 640; // drawn small, its letters would be unreadable
+  byId('years').classList.toggle('single', !now.split);
   byId('years').replaceChildren(...(any.length ? any.map((one) => el('figure', {}, el('figcaption', {}, one.label), columnChart(one, wide))) : [empty()]));
   const body = el('tbody', {}, ...any.flatMap((one) => one.points.filter((point) => point.estimate || point.real.count).map((point) => {
-    const cell = el('td', {class: 'n'});
-    putActual(cell, point.real);
-    return el('tr', {}, el('th', {scope: 'row'}, now.split ? `${one.label}, ${point.year}` : point.year), el('td', {class: 'n'}, count(point.estimate)), cell, el('td', {class: 'n'}, percent(error(point.estimate, point.real))));
+    return el('tr', {}, el('th', {scope: 'row'}, now.split ? `${one.label}, ${point.year}` : point.year), el('td', {class: 'n'}, count(point.estimate)), ...actualCells(point.estimate, point.real));
   })));
   byId('time-table').hidden = !now.tables;
   byId('time-table').replaceChildren(any.length ? el('table', {class: 'list'}, el('caption', {class: 'visually-hidden'}, 'Records by year'), head('Year', {bar: false, part: false}), body) : empty());
@@ -445,7 +445,7 @@ function showSelection(now) {
     return el('li', {}, el('button', {type: 'button', class: 'chip', 'data-key': variable.name, 'aria-label': `Remove ${of}${label}`, click: () => toggle(variable, attribute - variable.first)},
       el('span', {class: 'of'}, of), label, el('span', {class: 'x', 'aria-hidden': 'true'}, '×')));
   });
-  if (!chips.length) chips.push(el('li', {class: 'empty'}, 'All records. Choose any value below to see how the others change.'));
+  if (!chips.length) chips.push(el('li', {class: 'empty'}, 'All records. Choose a value to compare.'));
   const had = byId('chips').contains(document.activeElement);
   byId('chips').replaceChildren(...chips);
   if (had) (byId('chips').querySelector('button') || byId('clear')).focus({preventScroll: true});
