@@ -14,6 +14,8 @@ import sys
 
 import dagster as dg
 
+from assets.harmonised.partners import CASES
+from assets.harmonised.victims import united
 from ctdc_pipeline import secrets
 from ctdc_pipeline.definitions import build_defs
 from ctdc_pipeline.landing import Landing
@@ -40,11 +42,11 @@ def take_in(zones: Zones, instance: dg.DagsterInstance, only: str = "") -> None:
             execute(instance, f"ingest_{one.source}", partition=one.refresh)
 
 
-def execute(instance: dg.DagsterInstance, job: str, *, partition: str | None = None, upto: list[str] | None = None) -> None:
-    """Run a job in this process, or only the assets ``upto``."""
-    selection = [dg.AssetKey(name.split("/")) for name in upto] if upto else None
-    definition = build_defs().resolve_job_def(job)
-    definition.execute_in_process(instance=instance, partition_key=partition, asset_selection=selection)
+def execute(
+    instance: dg.DagsterInstance, job: str, *, partition: str | None = None, only: list[dg.AssetKey] | None = None
+) -> None:
+    """Run a job in this process, or ``only`` these assets of it."""
+    build_defs().resolve_job_def(job).execute_in_process(instance=instance, partition_key=partition, asset_selection=only)
 
 
 def main(step: str, *arguments: str) -> None:
@@ -64,8 +66,7 @@ def main(step: str, *arguments: str) -> None:
             (last,) = (zones.root / "held_back").iterdir()
             shutil.copytree(last, zones.landing / PARTNER / last.name)
             take_in(zones, instance, only=last.name)
-            united = ["victims", "quarantine", "exclusions", "accounting"]
-            execute(instance, "full_refresh", upto=[f"harmonised/{name}" for name in (PARTNER, *united)])
+            execute(instance, "full_refresh", only=[*CASES[PARTNER].keys, *united.keys])
         else:
             execute(instance, "full_refresh")
 

@@ -1,6 +1,6 @@
 """Measure counting, synthesis and evaluation as whole processes, and write benchmarks/REPORT.md with plots beside it.
 
-usage: python benchmarks/run.py [--sizes 20000 200000] [--threads 1 2] [--repeat 3] [--no-peers] [--work FOLDER]
+usage: python benchmarks/run.py [--sizes N ...] [--threads N ...] [--repeat 3] [--victims 200000] [--no-peers] [--work FOLDER]
 
 Each figure is of one process from start to exit: wall time, and the most memory it held (maximum resident set). With
 --repeat the fastest run counts, for other work on the machine only ever adds. Tables come from benchmarks/tables.py. Two
@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -32,6 +33,14 @@ PEER_ROWS = 20_000
 LENGTHS = (3, 4, 5)
 METHODS = ("faithful", "uniform")
 BIG = 1_000_000  # rows
+REFRESHES = 8
+GRAPH = {
+    "prepare": f"samples of {REFRESHES} refreshes",
+    "load": "loading the code location",
+    "rebuild": f"full rebuild, {REFRESHES} refreshes",
+    "increment": "one more delivery of Polaris, up to all victims",
+    "derive": "all tables from what was ingested",
+}
 K = 10
 
 
@@ -91,8 +100,6 @@ class Bench:
                 command = [*CTDC, "synthesize", table, "--output", synthetic, "--seed", "1", "--method", method, *options]
                 if self.measure(f"synthesis, {method}", command, rows=rows, threads=number) and number == threads[-1] and not big:
                     self.judge(f"k-synthetic, {method}", table, synthetic, rows=rows)
-            if big:
-                continue
             command = [*CTDC, "evaluate", table, synthetic, "--length", "3", "--json", *options]
             self.measure("evaluation, length <= 3", command, rows=rows, threads=number)
 
@@ -104,6 +111,17 @@ class Bench:
             cold: list[str | Path] = ["env", f"NUMBA_CACHE_DIR={cache}", *command]
             self.measure("synthesis, first run ever", cold, rows=PEER_ROWS, threads=threads, limit=300)
         subprocess.run(command, check=True, capture_output=True)
+
+    def graph(self, victims: int, refreshes: int) -> None:
+        """The graph over deliveries of all partners: loading it, a full rebuild, and a further delivery of one partner."""
+        for step in ("prepare", "load", "rebuild", "increment", "derive"):
+            home = {"CTDC_HOME": str(self.folder / f"home_{victims}"), "DAGSTER_DISABLE_TELEMETRY": "yes"}
+            arguments = [str(victims), str(refreshes)] if step == "prepare" else []
+            if step == "prepare":
+                shutil.rmtree(home["CTDC_HOME"], ignore_errors=True)
+            command: list[str | Path] = ["env", *map("=".join, home.items()), sys.executable, HERE / "graph.py", step, *arguments]
+            # Each step changes the home, so once only.
+            self.measure(f"graph, {GRAPH[step]}", command, rows=victims, threads=os.cpu_count() or 1, limit=1800)
 
     def peers(self) -> None:
         """pac-synth and the naive floor."""
@@ -166,7 +184,7 @@ def _process(command: list[str], *, limit: float) -> tuple[float, float] | None:
 
 def _plots(runs: pd.DataFrame) -> None:
     """Growth of time and of memory with the rows, at most threads, one line a kind of work."""
-    most = runs.query("threads == threads.max() and seconds.notna()")
+    most = runs[~runs["work"].str.startswith("graph")].query("threads == threads.max() and seconds.notna()")
     for quantity, title in (("seconds", "seconds, whole process"), ("megabytes", "peak memory, MB")):
         chart = (
             alt.Chart(most)
@@ -238,6 +256,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[20_000, 200_000], help="rows; add 2000000 for the big one")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--repeat", type=int, default=3, help="runs of each, of which the fastest counts")
+    parser.add_argument("--victims", type=int, default=200_000, help="victims in the deliveries the graph is run over; 0: none")
     parser.add_argument("--no-peers", action="store_true", help="leave out pac-synth and the naive count")
     parser.add_argument("--work", type=Path, default=HERE.parent / "build" / "bench", help="folder for tables and results")
     options = parser.parse_args()
@@ -246,6 +265,8 @@ def main() -> None:
     bench.first_run()
     for rows in options.sizes:
         bench.size(rows, threads=sorted(options.threads))
+    if options.victims:
+        bench.graph(options.victims, REFRESHES)
     if not options.no_peers:
         bench.peers()
     _report(bench)
