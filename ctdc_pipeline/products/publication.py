@@ -1,0 +1,44 @@
+"""What a release says of itself beyond its figures, from ``data/publication.toml``."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Licence:
+    """The terms of use."""
+
+    name: str
+    title: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Publication:
+    """Who publishes which dataset, where, and under which terms."""
+
+    publisher: str
+    homepage: str
+    dataset: str
+    citation: str
+    licence: Licence
+    partners: Mapping[str, Mapping[str, str]]
+    """``name`` and ``about`` of partners, by their name in the registry."""
+
+    def cite(self, version: str) -> str:
+        """How to cite release ``version``, whose year is what it begins with, if it begins with one."""
+        year = version[:4] if version[:4].isdigit() else "no year"
+        return self.citation.format(version=version, year=year)
+
+
+@cache
+def publication() -> Publication:
+    """What the file says, read once."""
+    data: dict[str, Any] = tomllib.loads((files("ctdc_pipeline") / "data" / "publication.toml").read_text("utf-8"))
+    return Publication(**{**data, "licence": Licence(**data["licence"])})
