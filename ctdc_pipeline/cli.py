@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ctdc_pipeline.attributes import Progress
     from ctdc_pipeline.evaluation import Evaluation
     from ctdc_pipeline.interchange.published import Imported
-    from ctdc_pipeline.verify import Report
+    from ctdc_pipeline.verification import Report
     from ctdc_pipeline.zones import Zones
 
 INTERRUPTED = 130

@@ -7,181 +7,53 @@ granted, and its report names files, columns and counts, never a cell.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import json
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
-from python_calamine import CalamineError, CalamineWorkbook
 
 from ctdc_pipeline import proof, signature
-from ctdc_pipeline.codebook import Variable, codebook, countries
+from ctdc_pipeline.codebook import codebook
 from ctdc_pipeline.errors import ReleaseError, TableError
 from ctdc_pipeline.files import read_parquet
+from ctdc_pipeline.verification import (
+    AGGREGATES,
+    BESIDE,
+    DELIMITERS,
+    DICTIONARY,
+    MANIFEST,
+    NEEDED,
+    PROOFS,
+    PUBLICATION,
+    RECORDS,
+    TOMBSTONE,
+    UNREADABLE,
+    Aggregates,
+    Contents,
+    Findings,
+    Report,
+    code_lists,
+    numbers,
+    read_json,
+    read_stata,
+    read_text_table,
+    read_workbook,
+)
+from ctdc_pipeline.verify_products import check_products, prove_products
 
-MANIFEST = "manifest.json"
-TOMBSTONE = "WITHDRAWN.json"
-PUBLICATION = "publication.json"
-BESIDE = {MANIFEST, MANIFEST + signature.SUFFIX, PUBLICATION}
-"""What a manifest cannot list: itself, and what is written about it afterwards."""
-RECORDS = "global_synthetic_dataset"
-AGGREGATES = "reportable_aggregates.csv"
-DICTIONARY = "data_dictionary.csv"
-NEEDED = (f"{RECORDS}.csv", f"{RECORDS}.tsv", f"{RECORDS}.parquet", AGGREGATES, DICTIONARY)
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
-STATA_NAME = 32  # letters of a variable's name
-TOLD = 5  # problems of one check that are told in full
-
-HOLDS, FAILS, NOT_CHECKED = "holds", "FAILS", "not checked"
-
-_AGAIN = "Get the release again from its publisher; if it is the same there, tell them and do not use it."
-_CHANGED = "The files are not what was published, or should never have been. Do not use them; tell the publisher."
-_WITHDRAW = "Withdraw the release: it may disclose people. Then find out how it came to be published."
-
-CHECKS: Mapping[str, tuple[str, str]] = {
-    "manifest": ("the manifest is there and says all it must", _AGAIN),
-    "version": ("folder, manifest and descriptions name one version", _AGAIN),
-    "files": ("every file that the manifest lists is there, and no other", _AGAIN),
-    "checksums": ("every file has the SHA-256 that the manifest gives", _AGAIN),
-    "signature": (
-        "the manifest is signed by the owner of the public key",
-        "Get the publisher's public key by another way.",
-    ),
-    "publication": ("what is said of the publication is about this manifest", _AGAIN),
-    "readable": ("every file is what its name says", _AGAIN),
-    "columns": ("the records have the codebook's variables in their order, as text", _CHANGED),
-    "forbidden columns": ("no table has a column that tells of cases, sources or dates", _WITHDRAW),
-    "pseudonyms": ("no text holds a hash that the manifest does not explain", _WITHDRAW),
-    "code lists": ("every value is in the list of its variable", _CHANGED),
-    "copies": ("all copies hold the same records in the same order", _CHANGED),
-    "rows": ("the tables have as many rows as the manifest says", _CHANGED),
-    "empty records": ("no record is empty", _CHANGED),
-    "multiples of k": ("every attribute's count in the records is a multiple of k", _WITHDRAW),
-    "aggregates": ("each aggregate is one combination, in order, told once, no longer than the reporting length", _CHANGED),
-    "aggregate counts": ("every aggregate is at least k and a multiple of k", _WITHDRAW),
-    "aggregates add up": ("no combination is more frequent than its parts, nor are a variable's values together", _CHANGED),
-    "single counts": ("records and aggregates count every attribute alike", _CHANGED),
-    "reported combinations": ("every combination in the records, up to the reporting length, is a reported one", _WITHDRAW),
-    "manifest figures": ("what the manifest says of the data is so, and rounded where it must be", _CHANGED),
-    "data dictionary": ("the data dictionary is the codebook's", _AGAIN),
-    "support": ("every record, however long, is held by k sensitive records", _WITHDRAW),
-    "exact counts": ("every attribute's count is the sensitive one rounded down to a multiple of k", _WITHDRAW),
-    "exact aggregates": ("the aggregates are all common combinations, their counts rounded down to multiples of k", _WITHDRAW),
-}
-"""What is checked, by name and in order: what holds when it holds, and what to do when it does not."""
-
-PROOFS = ("support", "exact counts", "exact aggregates")
 _ORIGINS = {"partner", "source", "refresh", "source_file", "source_row", "case_key"}
+
 _IDENTIFYING = re.compile(
     r"(^|_)(id|ids|uuid|case|caseid|victim|victimid|hash|pseudonym|surname|birth|birthdate|dob|date|day|month|partner)(_|$)"
 )
+
 _HASH = re.compile(r"(?<![0-9A-Za-z])[0-9a-f]{64}(?![0-9A-Za-z])")
+
 _TEXTS = {".csv", ".tsv", ".json", ".geojson", ".md", ".html", ".txt"}
-_UNREADABLE = (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError, csv.Error, pa.ArrowException, CalamineError)
-"""What readers raise at files that are not what they should be; UnicodeDecodeError and JSONDecodeError are ValueErrors."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """The result of one check, and what was found: problems if it fails, else what was looked at."""
-
-    name: str
-    result: str
-    found: tuple[str, ...]
-    meaning: str
-    remedy: str
-
-
-@dataclass(frozen=True)
-class Report:
-    """All checks of one release."""
-
-    folder: str
-    version: str | None
-    k: int | None
-    checks: tuple[Check, ...]
-
-    @property
-    def holds(self) -> bool:
-        """Whether nothing that was checked fails."""
-        return all(check.result != FAILS for check in self.checks)
-
-    @property
-    def failed(self) -> tuple[str, ...]:
-        """The names of the checks that fail."""
-        return tuple(check.name for check in self.checks if check.result == FAILS)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The same as plain dicts, lists and texts, for JSON."""
-        return {**asdict(self), "holds": self.holds}
-
-
-@dataclass
-class Findings:
-    """What the checks find while they run."""
-
-    problems: dict[str, list[str]] = field(default_factory=dict)
-    notes: dict[str, list[str]] = field(default_factory=dict)
-
-    def require(self, check: str, holds: bool, problem: str) -> bool:
-        """Note that ``check`` was made, and the ``problem`` unless it ``holds``; returns whether it does."""
-        problems = self.problems.setdefault(check, [])
-        if not holds:
-            problems.append(problem)
-        return holds
-
-    def note(self, check: str, said: str) -> None:
-        """Say something of a check that is no problem."""
-        self.notes.setdefault(check, []).append(said)
-
-    def checks(self) -> tuple[Check, ...]:
-        """One result a check, in the order of ``CHECKS``."""
-        return tuple(self._check(name, meaning, remedy) for name, (meaning, remedy) in CHECKS.items())
-
-    def _check(self, name: str, meaning: str, remedy: str) -> Check:
-        problems = self.problems.get(name)
-        if problems:
-            more = [f"and {len(problems) - TOLD} more"] if len(problems) > TOLD else []
-            return Check(name, FAILS, (*problems[:TOLD], *more), meaning, remedy)
-        return Check(name, NOT_CHECKED if problems is None else HOLDS, tuple(self.notes.get(name, ())), meaning, "")
-
-
-@dataclass(frozen=True)
-class Contents:
-    """A release as it was found, for the checks of its files."""
-
-    folder: Path
-    manifest: Mapping[str, Any]
-    numbering: proof.Numbering
-    findings: Findings
-
-    @property
-    def k(self) -> int:
-        return self.manifest["k"]
-
-    @property
-    def length(self) -> int:
-        return self.manifest["reporting_length"]
-
-    def read(self, name: str, how: Callable[[Path], Any] | None = None) -> Any:
-        """The file's content, as a table of text unless told ``how`` to read it; None, and a finding, if that fails."""
-        try:
-            content = (how or read_text_table)(self.folder / name)
-        except _UNREADABLE as error:
-            self.findings.require("readable", False, f"{name}: cannot be read ({type(error).__name__})")
-            return None
-        self.findings.require("readable", True, "")
-        return content
 
 
 def verify(folder: Path, *, sensitive: Path | None = None, public_key: Path | None = None) -> Report:
@@ -210,6 +82,7 @@ def verify(folder: Path, *, sensitive: Path | None = None, public_key: Path | No
     _figures(contents, codes, aggregates)
     _dictionary(contents)
     _tables(contents)
+    check_products(contents, aggregates)
     if records is not None:
         _prove(contents, records, codes, aggregates)
     else:
@@ -218,84 +91,13 @@ def verify(folder: Path, *, sensitive: Path | None = None, public_key: Path | No
     return Report(folder.name, manifest["version"], contents.k, findings.checks())
 
 
-def code_lists(*, last_year: int) -> dict[str, tuple[str, ...]]:
-    """The values that each variable of the release may have, by name and in order."""
-    return {variable.name: _values(variable, last_year) for variable in codebook().variables}
-
-
-def read_text_table(path: Path) -> pa.Table:
-    """A CSV, TSV or Parquet file as a table of text, an empty cell for null. Raises one of the errors that readers raise."""
-    if path.suffix == ".parquet":
-        return pq.read_table(path)
-    with path.open(newline="", encoding="utf-8") as file:
-        names = next(csv.reader(file, delimiter=DELIMITERS[path.suffix], strict=True), [])
-    if not names:
-        raise ValueError("the file is empty")
-    return pa_csv.read_csv(
-        path,
-        read_options=pa_csv.ReadOptions(column_names=names, skip_rows=1),
-        parse_options=pa_csv.ParseOptions(delimiter=DELIMITERS[path.suffix], newlines_in_values=True),
-        convert_options=pa_csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]
-        ),
-    )
-
-
-def read_workbook(path: Path) -> pa.Table:
-    """The records in a workbook, over one sheet or several, as text. Raises one of the errors that readers raise."""
-    book = CalamineWorkbook.from_path(path)
-    rows: list[list[Any]] = []
-    for sheet in book.sheet_names:
-        heading, *own = book.get_sheet_by_name(sheet).to_python(skip_empty_area=False)
-        if heading != list(codebook().names):
-            return pa.table({str(name): pa.array([], pa.string()) for name in heading})
-        rows += own
-    columns: list[tuple[Any, ...]] = list(zip(*rows, strict=True)) or [()] * len(codebook().names)
-    return pa.table([pa.array(map(_cell, column), pa.string()) for column in columns], names=list(codebook().names))
-
-
-def read_stata(path: Path) -> pa.Table:
-    """The records in a Stata file as text, a name that Stata cuts written out. Raises one of the errors that readers raise."""
-    frame: Any = pd.read_stata(path)
-    short = {name[:STATA_NAME]: name for name in codebook().names}
-    columns = {
-        short.get(name, name): pa.array(map(_cell, frame[name].astype(object).where(frame[name].notna(), None)), pa.string())
-        for name in map(str, frame.columns)
-    }
-    return pa.table(columns)
-
-
-def _cell(cell: Any) -> str | None:
-    """A cell as the text files have it: whole numbers without a decimal point, nothing for an empty one."""
-    if isinstance(cell, float | np.floating) and cell == int(cell):
-        return str(int(cell))
-    return None if cell is None or cell == "" else str(cell)
-
-
-def read_json(path: Path) -> Any:
-    """A JSON file in which no object names a thing twice, for then readers would differ in what it says. Raises ValueError."""
-
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len(dict(pairs)) != len(pairs):
-            raise ValueError("a name is repeated")
-        return dict(pairs)
-
-    return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=once)
-
-
-def _values(variable: Variable, last_year: int) -> tuple[str, ...]:
-    if variable.kind == "year":
-        return tuple(str(year) for year in range(codebook().first_year, last_year + 1))
-    return tuple(country.iso3 for country in countries().rows) if variable.kind == "country" else variable.values
-
-
 def _sensitive(path: Path) -> pa.Table:
     """The release variables of the sensitive records, as text."""
     try:
         if path.suffix == ".parquet":
             return read_parquet(path, columns=list(codebook().names))
         return read_text_table(path).select(list(codebook().names))
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise TableError(
             f"{path.name}: the sensitive records cannot be read ({type(error).__name__})",
             remedy="Give harmonised/victims.parquet of the sensitive zone, or a .csv, .tsv or .parquet file of the variables.",
@@ -312,7 +114,7 @@ def _manifest(folder: Path, findings: Findings) -> dict[str, Any] | None:
     except FileNotFoundError:
         findings.require("manifest", False, f"there is no {MANIFEST}: this is no release, or not all of it")
         return None
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         findings.require("manifest", False, f"{MANIFEST} is not JSON in UTF-8 ({type(error).__name__})")
         return None
     said = said if isinstance(said, dict) else {}
@@ -440,19 +242,6 @@ def _records(contents: Contents) -> proof.Codes | None:
     return codes
 
 
-@dataclass(frozen=True)
-class Aggregates:
-    """Reported combinations by length: their attributes, ascending, their keys, ascending, and their counts."""
-
-    sets: dict[int, proof.Codes] = field(default_factory=dict)
-    keys: dict[int, proof.Ints] = field(default_factory=dict)
-    counts: dict[int, proof.Ints] = field(default_factory=dict)
-
-    @property
-    def rows(self) -> int:
-        return sum(map(len, self.counts.values()))
-
-
 def _aggregates(contents: Contents) -> Aggregates | None:
     """Check the aggregates by themselves."""
     findings, length, k, numbering = contents.findings, contents.length, contents.k, contents.numbering
@@ -461,10 +250,10 @@ def _aggregates(contents: Contents) -> Aggregates | None:
         return None
     if not findings.require("aggregates", table.column_names == names, "not the columns of aggregates of this reporting length"):
         return None
-    numbers = [_numbers(table[name]) for name in ("length", "count")]
-    if not findings.require("aggregates", all(part is not None for part in numbers), "lengths or counts that are no numbers"):
+    lengths, counts = (numbers(table[name]) for name in ("length", "count"))
+    if lengths is None or counts is None:
+        findings.require("aggregates", False, "lengths or counts that are no numbers")
         return None
-    lengths, counts = (np.asarray(part) for part in numbers)
     sets = np.empty((len(table), length), np.int32)
     for place in range(length):
         pair = table[f"variable_{place + 1}"].to_pylist(), table[f"value_{place + 1}"].to_pylist()
@@ -497,13 +286,6 @@ def _aggregates(contents: Contents) -> Aggregates | None:
         findings.note("aggregates add up", f"up to length {numbering.longest}")
     _add_up(contents, found)
     return found
-
-
-def _numbers(column: pa.ChunkedArray) -> proof.Ints | None:
-    try:
-        return None if column.null_count else column.cast(pa.int64()).to_numpy()
-    except pa.ArrowException:
-        return None
 
 
 def _add_up(contents: Contents, found: Aggregates) -> None:
@@ -618,8 +400,7 @@ def _tables(contents: Contents) -> None:
         findings.require("forbidden columns", not bad, f"{name}: {', '.join(bad)}")
         if path.stem != RECORDS:
             for column in set(table.column_names) & set(lists):
-                values = table[column].cast(pa.string()).drop_null().unique().to_pylist()
-                unlisted = len(set(values) - set(lists[column]))
+                unlisted = len(set(map(str, table[column].drop_null().to_pylist())) - set(lists[column]))
                 findings.require("code lists", not unlisted, f"{name}: {unlisted} values of {column} are in no list")
 
 
@@ -642,6 +423,7 @@ def _prove(contents: Contents, table: pa.Table, codes: proof.Codes | None, aggre
         findings.note("support", f"{len(distinct):,} distinct records in {len(sensitive):,} sensitive ones, k = {k}")
         inexact = int((proof.counts(codes, size=numbering.size) != single // k * k).sum())
         findings.require("exact counts", not inexact, f"{inexact} attributes have another count")
+    prove_products(contents, sensitive)
     if aggregates is None:
         return
     common = proof.common(sensitive, numbering=numbering, length=max(aggregates.sets), k=k)

@@ -22,11 +22,14 @@ from ctdc_pipeline import proof, synthesis
 from ctdc_pipeline.codebook import codebook
 from ctdc_pipeline.errors import CtdcError, ParameterError, ReleaseError, TableError
 from ctdc_pipeline.evaluation import evaluate
-from ctdc_pipeline.files import read_parquet
+from ctdc_pipeline.files import read_parquet, sha256
+from ctdc_pipeline.products import map as map_of
+from ctdc_pipeline.products.inputs import Inputs
 from ctdc_pipeline.publication import publish
 from ctdc_pipeline.release import make_candidate
 from ctdc_pipeline.tables import as_text
-from ctdc_pipeline.verify import CHECKS, PROOFS, verify
+from ctdc_pipeline.verification import CHECKS, PROOFS
+from ctdc_pipeline.verify import verify
 from ctdc_pipeline.zones import Zones
 from tests.releases import (
     LAST_YEAR,
@@ -185,6 +188,69 @@ def linked(folder: Path) -> None:
     (folder / "data_dictionary.md").symlink_to("data_dictionary.csv")
 
 
+def mapped(folder: Path, change: Tampering = lambda folder: None) -> None:
+    """Put the map into the release, then change it."""
+    told = victims()
+    inputs = Inputs(VERSION, K, LENGTH, LAST_YEAR, synthetic=told, victims=told, aggregates=told, partners=told)
+    map_of.write(inputs, folder)
+    change(folder)
+
+
+def in_map(change: Callable[[Rows], object]) -> Tampering:
+    return lambda folder: mapped(folder, in_rows("map.csv", change))
+
+
+def in_shapes(change: Callable[[dict[str, Any]], object]) -> Tampering:
+    """Change the first country that has a shape."""
+
+    def tamper(folder: Path) -> None:
+        path = folder / "map_citizenship.geojson"
+        said = json.loads(path.read_text(encoding="utf-8"))
+        change(next(feature for feature in said["features"] if feature["geometry"]))
+        path.write_text(json.dumps(said), encoding="utf-8")
+
+    return lambda folder: mapped(folder, tamper)
+
+
+def package(**wrong: Any) -> Tampering:
+    """A data package of the records alone, which tells something ``wrong``."""
+
+    def tamper(folder: Path) -> None:
+        path = folder / f"{RECORDS}.csv"
+        fields = [{"name": name, "type": "string"} for name in NAMES]
+        resource = {
+            "path": path.name,
+            "hash": f"sha256:{sha256(path)}",
+            "bytes": path.stat().st_size,
+            "schema": {"fields": fields},
+        }
+        said = {"version": wrong.pop("version", VERSION), "resources": [resource | wrong]}
+        (folder / "datapackage.json").write_text(json.dumps(said), encoding="utf-8")
+
+    return tamper
+
+
+ANONYMISED = "global_dataset_k_anonymised.csv"
+AGES, MEANS = "story_age_by_gender.csv", "story_means_of_control.csv"
+GENDERS = [{"name": name, **({"constraints": {"enum": ["X"]}} if name == "gender" else {})} for name in NAMES]
+
+
+def in_cell(column: int, value: str, *, row: int = 1) -> Callable[[Rows], object]:
+    return lambda rows: rows[row].__setitem__(column, value)
+
+
+def raised(rows: Rows) -> None:
+    """A figure of the map that tells k people more, with its percentage."""
+    row = next(row for row in rows[1:] if row[6] and int(row[5]) + K <= int(row[6]))
+    row[5] = str(int(row[5]) + K)
+    row[7] = str(round(100 * int(row[5]) / int(row[6]), 1))
+
+
+def invented(rows: Rows) -> None:
+    """Eleven people of the k-anonymised records, many times over."""
+    rows += [rows[1]] * 11 * 60
+
+
 def cut(name: str) -> Tampering:
     return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:-40])
 
@@ -269,6 +335,35 @@ TAMPERED: dict[str, tuple[Tampering, str, bool]] = {
         "data dictionary",
         True,
     ),
+    "a package of another file": (package(path="secret.csv"), "data package", True),
+    "a package of other bytes": (package(hash=f"sha256:{'0' * 64}"), "data package", True),
+    "a package of another size": (package(bytes=1), "data package", True),
+    "a package of other columns": (package(schema={"fields": [{"name": "gender"}]}), "data package", True),
+    "a package with another code list": (package(schema={"fields": GENDERS}), "data package", True),
+    "a package of another version": (package(version="1"), "version", True),
+    "a table below k": (in_rows(AGES, in_cell(3, str(K - 1))), "protected tables", True),
+    "a table of other counts": (in_rows(AGES, in_cell(3, str(K))), "protected tables", True),
+    "a table of other shares": (in_rows(AGES, in_cell(5, "99.9")), "protected tables", True),
+    "an exact denominator": (in_rows(AGES, in_cell(4, "313")), "protected tables", True),
+    "a denominator that tells more": (in_rows(MEANS, in_cell(3, "5000")), "protected tables", True),
+    "a figure told twice": (in_rows(AGES, lambda rows: rows.append(rows[-1])), "protected tables", True),
+    "a table of no variables": (in_rows(AGES, in_cell(0, "town", row=0)), "protected tables", True),
+    "a table of a value in no list": (in_rows(AGES, in_cell(2, "98--99")), "code lists", True),
+    "a map of other counts": (in_map(raised), "map", True),
+    "a map of exact counts": (in_map(in_cell(5, "7")), "map", True),
+    "a map of routes": (in_map(in_cell(0, "route", row=0)), "map", True),
+    "a map with a misnamed country": (in_map(in_cell(2, "Atlantis")), "map", True),
+    "a map of no country": (in_map(in_cell(1, "XYZ")), "code lists", True),
+    "a map whose shapes tell more": (in_shapes(lambda one: one["properties"].update(count=7)), "map", True),
+    "a map of places": (in_shapes(lambda one: one.update(geometry={"type": "Point", "coordinates": [1, 2]})), "map", True),
+    "a group of ten": (in_rows(ANONYMISED, lambda rows: rows.pop()), "k-anonymised", True),
+    "an empty group": (in_rows(ANONYMISED, lambda rows: rows.extend([[""] * len(rows[0])] * 11)), "k-anonymised", True),
+    "a group of more than there are": (in_rows(ANONYMISED, invented), "k-anonymised", True),
+    "means of control of real people": (
+        in_rows(ANONYMISED, lambda rows: [row.append("meansOfControlThreats" if row is rows[0] else "1") for row in rows]),
+        "k-anonymised",
+        True,
+    ),
 }
 
 
@@ -277,7 +372,7 @@ def test_a_good_release_passes_and_every_check_was_made(zones: Zones, sensitive:
     found = verify(zones.releases / VERSION, sensitive=sensitive)
 
     assert found.holds, [check for check in found.checks if check.result == "FAILS"]
-    assert {check.name for check in found.checks if check.result == "not checked"} == {"signature"}
+    assert {check.name for check in found.checks if check.result == "not checked"} <= {"signature", "map", "data package"}
     assert [check.name for check in found.checks] == list(CHECKS)
 
 
@@ -286,12 +381,20 @@ def test_without_the_sensitive_records_the_proofs_are_told_as_not_made(zones: Zo
     found = verify(zones.releases / VERSION)
 
     assert found.holds
-    assert {check.name for check in found.checks if check.result == "not checked"} == {"signature", *PROOFS}
+    assert {check.name for check in found.checks if check.result == "not checked"} >= {"signature", *PROOFS}
 
 
 def test_a_manifest_made_anew_for_the_same_files_passes(folder: Path) -> None:
     """The tests below would otherwise find what they did not do."""
     change_records(folder, lambda rows: None)
+    rehash(folder)
+    assert verify(folder).failed == ()
+
+
+@pytest.mark.parametrize("add", [mapped, package()], ids=["map", "data package"])
+def test_products_that_agree_with_the_release_pass(folder: Path, add: Tampering) -> None:
+    """A check that turns down what the pipeline makes would be switched off."""
+    add(folder)
     rehash(folder)
     assert verify(folder).failed == ()
 
@@ -332,6 +435,7 @@ AGAINST_SENSITIVE: dict[str, tuple[Tampering, str]] = {
     "a rare combination": (in_records(swapped), "support"),
     "a count off by k": (in_records(off_by_k), "exact counts"),
     "swapped aggregates": (in_rows(AGGREGATES, swapped_counts), "exact aggregates"),
+    "an invented group": (in_rows(ANONYMISED, lambda rows: rows.extend([rows[1]] * 110)), "k-anonymised"),
     "a missing aggregate": (in_rows(AGGREGATES, lambda rows: rows.pop()), "exact aggregates"),
 }
 
@@ -410,6 +514,35 @@ def test_files_that_verify_does_not_know_are_told(folder: Path) -> None:
     assert found.holds
     note = next(check.found for check in found.checks if check.name == "checksums")
     assert any("extra.bin" in part and "no further check" in part for part in note)
+
+
+JUNK = st.sampled_from([None, True, -1, 10**40, 0.5, "", "x", [], [[]], {}, {"a": []}, float("nan")])
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), name=st.sampled_from(["manifest.json", "publication.json", "datapackage.json", "map_citizenship.geojson"]))
+def test_whatever_a_description_says_is_reported(
+    zones: Zones, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, name: str
+) -> None:
+    """A release made to crash the verification would leave a sceptic with a traceback instead of an answer."""
+    folder = shutil.copytree(zones.releases / VERSION, tmp_path_factory.mktemp("junk") / VERSION)
+    mapped(folder)
+    package()(folder)
+    rehash(folder)
+    said = json.loads((folder / name).read_text(encoding="utf-8"))
+    part, path = said, []
+    while isinstance(part, dict | list) and part:
+        keys: list[Any] = sorted(part) if isinstance(part, dict) else list(range(min(len(part), 3)))
+        path.append((part, data.draw(st.sampled_from(keys))))
+        part = path[-1][0][path[-1][1]]
+        if data.draw(st.booleans()):
+            break
+    path[-1][0][path[-1][1]] = data.draw(JUNK)
+    (folder / name).write_text(json.dumps(said), encoding="utf-8")
+    if name != "manifest.json":
+        rehash(folder)
+    verify(folder)  # whether it holds depends on what was changed; that it answers must not
+    shutil.rmtree(folder.parent)
 
 
 def test_what_is_no_release_is_an_error_or_told(tmp_path: Path, zones: Zones, sensitive: Path) -> None:
