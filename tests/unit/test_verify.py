@@ -27,6 +27,7 @@ from ctdc_pipeline.products import map as map_of
 from ctdc_pipeline.products.inputs import Inputs
 from ctdc_pipeline.publication import publish
 from ctdc_pipeline.release import make_candidate
+from ctdc_pipeline.signature import sign
 from ctdc_pipeline.tables import as_text
 from ctdc_pipeline.verification import CHECKS, PROOFS
 from ctdc_pipeline.verify import verify
@@ -625,3 +626,43 @@ def test_a_wrong_public_key_is_an_error(zones: Zones, tmp_path: Path) -> None:
     (signed / "manifest.json.sig").write_bytes(b"0" * 64)
     with pytest.raises(ParameterError, match="public key"):
         verify(signed, public_key=wrong)
+
+
+def ctdc(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from ctdc_pipeline.cli import main; main()", "verify", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_command_tells_and_returns_whether_it_holds(zones: Zones, folder: Path, sensitive: Path) -> None:
+    """A script that looks at the exit status, and a person who reads, must come to one conclusion."""
+    good = ctdc(zones.releases / VERSION, "--sensitive", sensitive)
+    assert (good.returncode, good.stderr) == (0, "")
+    assert "Everything that was checked holds." in good.stdout
+
+    change_records(folder, cell("gender", "Sentinel-7391"))
+    rehash(folder)
+    bad = ctdc(folder)
+    assert bad.returncode == 1
+    assert "DOES NOT HOLD: " in bad.stdout
+    assert "Do not use them" in bad.stdout
+    assert "Sentinel" not in bad.stdout + bad.stderr
+    document = json.loads(ctdc(folder, "--json").stdout)
+    assert not document["holds"]
+    assert [part["name"] for part in document["checks"]] == list(CHECKS)
+
+    none = ctdc(folder / "absent")
+    assert (none.returncode, none.stdout) == (1, "")
+    assert none.stderr.startswith("ctdc: absent is no folder.")
+
+
+def test_a_signed_release_passes_and_any_other_manifest_does_not(folder: Path, tmp_path: Path) -> None:
+    """Whoever changes files and manifest alike cannot sign it."""
+    private, public = tmp_path / "signing.pem", tmp_path / "public.pem"
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", private], check=True)
+    subprocess.run(["openssl", "pkey", "-in", private, "-pubout", "-out", public], check=True)
+    assert verify(folder, public_key=public).failed == ("signature",)
+    sign(folder / "manifest.json", private)
+    assert verify(folder, public_key=public).failed == ()
+    rehash(folder)
+    change_manifest(folder, lambda said: said.update(note="changed"))
+    assert "signature" in verify(folder, public_key=public).failed
