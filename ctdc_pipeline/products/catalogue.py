@@ -1,17 +1,79 @@
-"""All products of a release, in the order they are made."""
+"""All products of a release in the order they are made, and every file of them: what it is and how it is protected."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from ctdc_pipeline.products import dictionary, k_anonymous, records, stories
+from ctdc_pipeline.products import codebook_files, datapackage, dictionary, k_anonymous, map, records, showcase, stories  # noqa: A004
 from ctdc_pipeline.products.inputs import Inputs
 
-PRODUCTS: tuple[Callable[[Inputs, Path], None], ...] = (records.write, dictionary.write, stories.write, k_anonymous.write)
+_SYNTHETIC = "k-synthetic: each record is shared by at least k victims in all it says"
+_REAL = "complete records: below k hidden, others rounded down to a multiple of k, percentages from these"
+_NONE = "holds no figure about people"
+_BOTH = "k-synthetic records; coverage from complete records, below k hidden and others rounded down"
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of a release."""
+
+    name: str
+    about: str
+    protection: str
+
+
+FILES = (
+    *(
+        File(f"{records.NAME}.{form}", f"The Global Synthetic Dataset, {said}", _SYNTHETIC)
+        for form, said in {
+            "csv": "comma-separated",
+            "tsv": "tab-separated",
+            "parquet": "Parquet, with a description in each column's metadata",
+            "xlsx": "workbook; years and flags are numbers",
+            "dta": "Stata 14 and later, with variable and value labels; names are cut at 32 characters",
+        }.items()
+    ),
+    File(f"{dictionary.AGGREGATES}.csv", "Counts of people by combinations of attributes, up to the reporting length", _REAL),
+    File(f"{dictionary.DICTIONARY}.csv", "The variables: name, label, group, type, values, definition", _NONE),
+    File(f"{dictionary.DICTIONARY}.md", "The same to read", _NONE),
+    *(File(stories.file_name(story), f"{story.title}: count, denominator, percentage", _REAL) for story in stories.STORIES),
+    File(
+        f"{k_anonymous.NAME}.csv",
+        "Real records, quasi-identifiers only, k-anonymised",
+        f"each row occurs {k_anonymous.K} times or a multiple of it; cells and records are suppressed until that holds",
+    ),
+    File(f"{k_anonymous.SUMMARY}.csv", "Shares of records and values that k-anonymisation and synthesis keep", "whole percent"),
+    File(f"{codebook_files.NAME}.xlsx", "Codebook as a workbook: sheets Main, TabStat and Region", _SYNTHETIC),
+    File(f"{codebook_files.NAME}.html", "Codebook as one page", _BOTH),
+    File(f"{codebook_files.NAME}.pdf", "Codebook as PDF/UA-1", _BOTH),
+    File("map.csv", "Profile of victims by country of citizenship and by country of exploitation", _REAL),
+    *(File(f"map_{role}.geojson", f"The same by {role}, with shapes of countries", _REAL) for role in map.ROLES),
+    File("map.html", "The map as one page", _REAL),
+    File(showcase.FILE, "Synthetic records beside reportable aggregates, to explore", f"{_SYNTHETIC}; aggregates as published"),
+    File(datapackage.NAME, "Data Package descriptor: all files above with their hashes, columns and code lists", _NONE),
+)
+
+PRODUCTS: tuple[Callable[[Inputs, Path], None], ...] = (
+    records.write,
+    dictionary.write,
+    stories.write,
+    k_anonymous.write,
+    codebook_files.write,
+    map.write,
+    showcase.write,
+)
 
 
 def write(inputs: Inputs, folder: Path) -> None:
-    """Write every product to ``folder``. Raises OSError, ResourceError, TableError."""
+    """Write every product to ``folder``, and what describes them. Raises OSError, ReleaseError, ResourceError, TableError."""
     for product in PRODUCTS:
         product(inputs, folder)
+    datapackage.write(inputs, folder, abouts={file.name: file.about for file in FILES})
+
+
+def documentation() -> str:
+    """The files as a Markdown table."""
+    lines = ["| File | What it is | How it is protected |", "|---|---|---|"]
+    return "\n".join(lines + [f"| `{file.name}` | {file.about} | {file.protection} |" for file in FILES])

@@ -41,4 +41,5 @@ class Publication:
 def publication() -> Publication:
     """What the file says, read once."""
     data: dict[str, Any] = tomllib.loads((files("ctdc_pipeline") / "data" / "publication.toml").read_text("utf-8"))
-    return Publication(**{**data, "licence": Licence(**data["licence"])})
+    licence, others = Licence(**data.pop("licence")), data
+    return Publication(licence=licence, **others)

@@ -51,7 +51,11 @@ STORIES = (
 def write(inputs: Inputs, folder: Path) -> None:
     """One CSV a story, ``story_<name>.csv``. Raises OSError, ResourceError."""
     for story in STORIES:
-        write_table(table(inputs.victims, story, k=inputs.k), folder / f"story_{story.name}.csv")
+        write_table(table(inputs.victims, story, k=inputs.k), folder / file_name(story))
+
+
+def file_name(story: Story) -> str:
+    return f"story_{story.name}.csv"
 
 
 def table(victims: pa.Table, story: Story, *, k: int) -> pa.Table:
