@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from math import gcd
 from pathlib import Path
 from typing import Any
 
@@ -105,8 +104,9 @@ def _read(connection: duckdb.DuckDBPyConnection, folder: Path, manifest: Mapping
     connection.execute("CREATE OR REPLACE TABLE figures (attributes VARCHAR[], count BIGINT)")
     for counted in _counted(folder):
         connection.execute(f"INSERT INTO figures {counted}")
-        step = _step([count for (count,) in connection.sql("SELECT DISTINCT count FROM figures").fetchall()], k=manifest["k"])
-        connection.execute(f"INSERT INTO {name} SELECT digest_of(attributes), attributes, count, count + {step - 1} FROM figures")
+        # A file in which one count is no multiple of k has not been rounded down, and all its counts can be exact.
+        width = f"(SELECT CASE WHEN bool_and(count % {manifest['k']} = 0) THEN {manifest['k'] - 1} ELSE 0 END FROM figures)"
+        connection.execute(f"INSERT INTO {name} SELECT digest_of(attributes), attributes, count, count + {width} FROM figures")
         connection.execute("DELETE FROM figures")
     for file in sorted(folder.glob(ANONYMISED)):
         table = _csv(file)
@@ -156,11 +156,13 @@ def _counted(folder: Path) -> Iterator[str]:
             yield f"SELECT list_filter({_list(*parts)}, lambda a: a IS NOT NULL), count::BIGINT FROM {table}"
             continue
         by = [column for column in columns if column in names]
-        if not set(columns) <= {*by, "variable", "value", "count", "denominator", "percentage"}:
+        placed = {"by", "country", "name"} if "country" in columns else set[str]()
+        if not set(columns) <= {*by, *placed, "variable", "value", "count", "denominator", "percentage"}:
             raise PrivacyError(
                 f"{file.name} holds counts in columns that are not understood", remedy="Let the differencing gate read them."
             )
         fixed = [f"{_text(column)} || '=' || {column}" for column in by]
+        fixed += ["\"by\" || '=' || country"] if placed else []
         one = ["variable || '=' || value"] if "variable" in columns else []
         yield f"SELECT list_filter({_list(*fixed, *one)}, lambda a: a IS NOT NULL), count::BIGINT FROM {table}"
         if "denominator" in columns:
@@ -168,15 +170,8 @@ def _counted(folder: Path) -> Iterator[str]:
             known = (
                 "CASE variable " + " ".join(f"WHEN {_text(name)} THEN {_text(text)}" for name, text in groups.items()) + " END"
             )
-            yield (
-                f"SELECT DISTINCT list_filter({_list(*fixed, known)}, lambda a: a IS NOT NULL), denominator::BIGINT FROM {table}"
-            )
-
-
-def _step(counts: Sequence[int], *, k: int) -> int:
-    """What the counts of a table were rounded down to multiples of: 1 if they can be exact, else as little as at least k."""
-    divisor = gcd(*counts)
-    return next((step for step in range(k, divisor + 1) if divisor % step == 0), 1)
+            attributes = f"list_filter({_list(*fixed, known)}, lambda a: a IS NOT NULL)"
+            yield f"SELECT DISTINCT {attributes}, denominator::BIGINT FROM {table} WHERE denominator IS NOT NULL"
 
 
 def _known(name: str) -> str:
@@ -291,7 +286,7 @@ def _between(
         # The same people are counted twice: what either says holds for both, unless they were read in another way.
         lengths = min(manifest["reporting_length"], earlier["reporting_length"])
         both = f"""
-            CREATE OR REPLACE TABLE both AS
+            CREATE OR REPLACE TABLE combined AS
             WITH joined AS (
                 SELECT key, coalesce(n.attributes, b.attributes) AS attributes,
                     greatest(coalesce(n.lower, 0), coalesce(b.lower, 0)) AS lower,
@@ -302,7 +297,7 @@ def _between(
         """
         connection.execute(both)
         connection.execute("ALTER TABLE now RENAME TO alone")
-        connection.execute("ALTER TABLE both RENAME TO now")
+        connection.execute("ALTER TABLE combined RENAME TO now")
         again = _within(connection, k=k, length=lengths, last_year=manifest["last_year"])
         found += [{**row, "release": version} for row in again]
         connection.execute("DROP TABLE now")
