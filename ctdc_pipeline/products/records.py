@@ -86,7 +86,11 @@ def _write_stata(inputs: Inputs, path: Path) -> None:
         if variable.kind == "category":
             labels[name] = dict(enumerate(variable.values, 1))
             text = text.map({value: number for number, value in labels[name].items()})
-        columns[name] = text.where(text.notna(), "") if variable.kind == "country" else text.astype("Int16")
+        columns[name] = (
+            text.where(text.notna(), "")
+            if variable.kind == "country"
+            else text.astype("Int16" if variable.kind == "year" else "Int8")
+        )
     with staged(path) as part:
         pd.DataFrame(columns).to_stata(
             part,
