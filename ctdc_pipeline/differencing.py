@@ -102,7 +102,7 @@ def _read(connection: duckdb.DuckDBPyConnection, folder: Path, manifest: Mapping
     connection.execute(f"CREATE OR REPLACE TABLE {name} (key UHUGEINT, attributes VARCHAR[], lower BIGINT, upper BIGINT)")
     connection.execute(f"CREATE OR REPLACE TABLE {name}_rows (key UHUGEINT, attributes VARCHAR[], rows BIGINT, whole BOOLEAN)")
     connection.execute("CREATE OR REPLACE TABLE figures (attributes VARCHAR[], count BIGINT)")
-    for counted in _counted(folder):
+    for counted in _counted(connection, folder):
         connection.execute(f"INSERT INTO figures {counted}")
         # A file in which one count is no multiple of k has not been rounded down, and all its counts can be exact.
         width = f"(SELECT CASE WHEN bool_and(count % {manifest['k']} = 0) THEN {manifest['k'] - 1} ELSE 0 END FROM figures)"
@@ -110,7 +110,7 @@ def _read(connection: duckdb.DuckDBPyConnection, folder: Path, manifest: Mapping
         connection.execute("DELETE FROM figures")
     for file in sorted(folder.glob(ANONYMISED)):
         table = _csv(file)
-        cells = _list(*(f"{_text(column)} || '=' || \"{column}\"" for column in _columns(table)))
+        cells = _list(*(f"{_text(column)} || '=' || \"{column}\"" for column in _columns(connection, table)))
         connection.execute(_ROWS.format(name=name, cells=cells, table=table, length=manifest["reporting_length"]))
     # One row a group, with all that is known of it. Whoever is in the k-anonymised data is in the complete data too.
     connection.execute(
@@ -138,7 +138,7 @@ _ROWS = """
 """
 
 
-def _counted(folder: Path) -> Iterator[str]:
+def _counted(connection: duckdb.DuckDBPyConnection, folder: Path) -> Iterator[str]:
     """Queries of all counts of complete data in a release: ``attributes`` (``variable=value``) and ``count``."""
     names = codebook().names
     if (folder / RECORDS).is_file():
@@ -147,7 +147,7 @@ def _counted(folder: Path) -> Iterator[str]:
         yield f"SELECT [variable || '=' || value], count(*) FROM ({cells}) GROUP BY ALL"
     for file in sorted(folder.rglob("*.csv")):
         table = _csv(file)
-        columns = _columns(table)
+        columns = _columns(connection, table)
         if "count" not in columns:
             continue
         length = sum(column.startswith("variable_") for column in columns)
@@ -197,10 +197,14 @@ def _within(connection: duckdb.DuckDBPyConnection, *, k: int, length: int, last_
     return found
 
 
-# Every group with one attribute taken away, or replaced by its variable being known.
+# Every group once for each of its attributes: that attribute, and the group that it is part of.
 _PARTS = """
     CREATE OR REPLACE TABLE parts AS
-    SELECT now.*, unnest(attributes) AS attribute FROM now WHERE len(attributes) > 0
+    WITH one AS (SELECT *, unnest(attributes) AS attribute FROM now),
+    known AS (SELECT DISTINCT attribute, digest(attribute)::UHUGEINT AS code FROM one)
+    SELECT key, xor(key, code) AS parent, attributes, lower, upper,
+        split_part(attribute, '=', 1) AS variable, split_part(attribute, '=', 2) AS value
+    FROM one JOIN known USING (attribute)
 """
 
 # A group and one within it, with whatever number of attributes more.
@@ -221,9 +225,8 @@ _NESTED = """
 # A group less all its published parts by one variable: the values that are not told, and the missing ones.
 _REST = """
     WITH variables AS (
-        SELECT xor(key, digest(attribute)::UHUGEINT) AS parent, split_part(attribute, '=', 1) AS variable,
-            sum(lower) AS lower, sum(upper) AS upper, count(*) AS children
-        FROM parts WHERE split_part(attribute, '=', 2) != '*' GROUP BY ALL
+        SELECT parent, variable, sum(lower) AS lower, sum(upper) AS upper, count(*) AS children
+        FROM parts SEMI JOIN narrow ON narrow.key = parent WHERE value != '*' GROUP BY ALL
         HAVING sum(upper - lower) <= {k} - 2
     )
     SELECT list_append(narrow.attributes, variable || '=none of ' || children || ' told'),
@@ -245,17 +248,12 @@ def _hidden(*, length: int, last_year: int, k: int) -> str:
     values = ", ".join(f"({_text(name)}, {size})" for name, size in sizes.items())
     return f"""
         WITH sizes(variable, size) AS (VALUES {values}),
-        children AS (
-            SELECT xor(key, digest(attribute)::UHUGEINT) AS parent, split_part(attribute, '=', 1) AS variable,
-                sum(upper) AS upper, count(*) AS told
-            FROM parts WHERE split_part(attribute, '=', 2) != '{ANY}' GROUP BY ALL
-        ), wholes AS (
-            SELECT key AS parent, '{ALWAYS_KNOWN}' AS variable, attributes, lower FROM now
-            WHERE len(attributes) < {length} AND NOT list_contains(list_transform(attributes, lambda a: split_part(a, '=', 1)),
-                '{ALWAYS_KNOWN}') AND len(list_filter(attributes, lambda a: a LIKE '%={ANY}')) = 0
-            UNION ALL
-            SELECT xor(key, digest(attribute)::UHUGEINT), split_part(attribute, '=', 1), attributes, lower
-            FROM parts WHERE split_part(attribute, '=', 2) = '{ANY}'
+        wholes AS (
+            SELECT key AS parent, '{ALWAYS_KNOWN}' AS variable, attributes, lower FROM now WHERE len(attributes) < {length}
+            UNION ALL SELECT parent, variable, attributes, lower FROM parts WHERE value = '{ANY}'
+        ), children AS (
+            SELECT parent, variable, sum(upper) AS upper, count(*) AS told
+            FROM parts SEMI JOIN wholes USING (parent, variable) WHERE value != '{ANY}' GROUP BY ALL
         )
         SELECT list_append(attributes, variable || '=not told'),
             wholes.lower - children.upper - (size - told - 1) * {k - 1} AS least, {k - 1}
@@ -329,8 +327,8 @@ def _csv(file: Path) -> str:
     return f"read_csv('{_sql(file)}', header = true, all_varchar = true, nullstr = '', delim = ',', quote = '\"')"
 
 
-def _columns(table: str) -> list[str]:
-    return list(duckdb.sql(f"FROM {table} LIMIT 0").columns)
+def _columns(connection: duckdb.DuckDBPyConnection, table: str) -> list[str]:
+    return list(connection.sql(f"FROM {table} LIMIT 0").columns)
 
 
 def _places(length: int) -> list[str]:

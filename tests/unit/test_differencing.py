@@ -277,7 +277,7 @@ def told(counts: Mapping[frozenset[tuple[str, str]], int]) -> list[tuple[Combina
 @pytest.mark.parametrize("seed", range(150))
 def test_whatever_one_subtraction_of_exact_counts_tells_is_found(tmp_path: Path, seed: int) -> None:
     """Compared with trying every subtraction there is: a group and one within it, or all its parts; before and now."""
-    draw, k = random.Random(seed), 3
+    draw, k = random.Random(seed), 3  # noqa: S311
     people = draw_records(draw, draw.randrange(8, 30))
     shown = [
         {c: n for c, n in count(some).items() if n >= k and draw.random() < 0.5}
@@ -303,7 +303,7 @@ def test_whatever_one_subtraction_of_exact_counts_tells_is_found(tmp_path: Path,
 @pytest.mark.parametrize("seed", range(40))
 def test_rounded_counts_pass_or_rightly_fail(tmp_path: Path, seed: int) -> None:
     """Whatever people come or go, rounded counts tell of no small group, but for a year of which it is true."""
-    draw, k = random.Random(seed), 3
+    draw, k = random.Random(seed), 3  # noqa: S311
     people = [{**record, "yearOfRegistration": draw.choice(("2002", "2003"))} for record in draw_records(draw, 30)]
     truth = [count(some) for some in (people, people[: -draw.randrange(1, 6)])]
     rounded = [{c: n // k * k for c, n in counts.items() if n >= k and len(c) <= 2} for counts in truth]
