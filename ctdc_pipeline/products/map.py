@@ -91,7 +91,9 @@ def render(told: pa.Table, *, version: str, k: int, last_year: int) -> bytes:
         "names": {country.iso3: country.name for country in countries().rows},
         "map": shapes().drawn(),
     }
-    return page("map.html", scripts=("shared.js", "map.js"), data=data, version=version, k=k, year=last_year, disclaimer=DISCLAIMER)
+    return page(
+        "map.html", scripts=("shared.js", "map.js"), data=data, version=version, k=k, year=last_year, disclaimer=DISCLAIMER
+    )
 
 
 def _subjects() -> list[str]:

@@ -14,9 +14,11 @@ from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
-_POLICY = "default-src 'none'; script-src 'sha256-{script}'; style-src 'sha256-{style}'; img-src data:; base-uri 'none'; form-action 'none'"
+_POLICY = (
+    "default-src 'none'; script-src 'sha256-{script}'; style-src 'sha256-{style}';"
+    " img-src data:; base-uri 'none'; form-action 'none'"
+)
 
 
 def resource(name: str) -> str:
@@ -32,7 +34,8 @@ def packed(content: bytes) -> str:
 def page(template: str, *, scripts: tuple[str, ...], data: Any, blocks: dict[str, str] | None = None, **words: Any) -> bytes:
     """The page of ``template`` with the styles and ``scripts``.
 
-    ``data`` (JSON) and ``blocks`` (texts of ``packed`` by name) are for the scripts, ``words`` for the template, which escapes them.
+    ``data`` (JSON) and ``blocks`` (texts of ``packed`` by name) are for the scripts, ``words`` for the template, which escapes
+    them.
     """
     script = "".join(["'use strict';\n", *map(resource, scripts)])
     style = resource("page.css")
@@ -42,9 +45,7 @@ def page(template: str, *, scripts: tuple[str, ...], data: Any, blocks: dict[str
     made = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(
         resource(template)
     )
-    return made.render(
-        policy=policy, style=Markup(style), script=Markup(script), data=Markup(text), blocks=blocks or {}, **words
-    ).encode()
+    return made.render(policy=policy, style=style, script=script, data=text, blocks=blocks or {}, **words).encode()
 
 
 def _hash(text: str) -> str:

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import pairwise
 from typing import Any
 
 Point = tuple[float, float]
@@ -35,7 +36,9 @@ class Shapes:
 
     def paths(self) -> dict[str, str]:
         """SVG path of each country on a canvas of ``WIDTH`` by ``height()``."""
-        return {code: "".join(_path(ring) for polygon in polygons for ring in polygon) for code, polygons in self.polygons.items()}
+        return {
+            code: "".join(_path(ring) for polygon in polygons for ring in polygon) for code, polygons in self.polygons.items()
+        }
 
     def dots(self) -> dict[str, Point]:
         """Where on the canvas the countries are that are too small to see."""
@@ -90,13 +93,13 @@ def height() -> float:
 
 
 def _area(ring: Ring) -> float:
-    return abs(sum(x * down - right * y for (x, y), (right, down) in zip(ring, ring[1:], strict=False))) / 2
+    return abs(sum(x * down - right * y for (x, y), (right, down) in pairwise(ring))) / 2
 
 
 def _path(ring: Ring) -> str:
     """Relative steps of tenths, whose rounding does not add up."""
     spots = [(round(x * 10), round(y * 10)) for x, y in map(place, ring[:-1])]
-    steps = [(x - before[0], y - before[1]) for before, (x, y) in zip(spots, spots[1:], strict=False)]
+    steps = [(x - before[0], y - before[1]) for before, (x, y) in pairwise(spots)]
     lines = "".join(f"l{x / 10:g} {y / 10:g}" for x, y in steps if (x, y) != (0, 0))
     return f"M{spots[0][0] / 10:g} {spots[0][1] / 10:g}{lines}z"
 
@@ -120,17 +123,20 @@ def _polygons(country: list[list[list[int]]], arcs: list[Ring]) -> list[list[Rin
 def _cut(polygon: list[Ring]) -> list[list[Ring]]:
     """The polygon in one part, or in two where it crosses the antimeridian, as GeoJSON asks (RFC 7946, 3.1.9)."""
     outer = polygon[0]
-    if all(abs(x - before) <= 180 for (before, _), (x, _) in zip(outer, outer[1:], strict=False)):
+    if all(abs(x - before) <= 180 for (before, _), (x, _) in pairwise(outer)):
         return [polygon]
     east = [[(x + 360 if x < 0 else x, y) for x, y in ring] for ring in polygon]
     parts = [[_clipped(ring, side=side) for ring in east] for side in (-1, 1)]
-    return [[[(x - 360 if x > 180 or side > 0 else x, y) for x, y in ring] for ring in part] for side, part in zip((-1, 1), parts, strict=True)]
+    return [
+        [[(x - 360 if x > 180 or side > 0 else x, y) for x, y in ring] for ring in part]
+        for side, part in zip((-1, 1), parts, strict=True)
+    ]
 
 
 def _clipped(ring: Ring, *, side: int) -> Ring:
     """What of a ring lies west (-1) or east (1) of longitude 180 (Sutherland and Hodgman, 1974)."""
     kept: Ring = []
-    for (x, y), (right, up) in zip(ring, ring[1:], strict=False):
+    for (x, y), (right, up) in pairwise(ring):
         if (x - 180) * side >= 0:
             kept.append((x, y))
         if (x - 180) * (right - 180) < 0:

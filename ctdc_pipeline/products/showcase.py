@@ -2,7 +2,7 @@
 
 It is made of the released records and the released aggregates alone, so it tells nothing that they do not. Records are
 embedded as dictionary-encoded columns and, for flags, bitsets, in an order that compresses well; aggregates as sorted integer
-keys and counts, shorter combinations first, as many as keep the file below ``MOST_BYTES``. What of them is embedded the page says.
+keys and counts, shorter combinations first, as many as keep the file below ``MOST_BYTES``; the page says which.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute
 
 from ctdc_pipeline.codebook import Variable, codebook, countries
 from ctdc_pipeline.products.inputs import Inputs
@@ -23,6 +24,8 @@ from ctdc_pipeline.products.shapes import shapes
 
 FILE = "showcase.html"
 MOST_BYTES = 9_500_000
+pc: Any = pyarrow.compute  # made when imported, so type checkers cannot see its functions
+
 _LARGEST_KEY = 2**53  # whole numbers that JavaScript holds exactly
 
 Codes = npt.NDArray[np.int64]
@@ -51,6 +54,7 @@ def render(
     attributes = Attributes.of(synthetic, aggregates)
     codes = np.column_stack([attributes.codes(synthetic[name], name) for name in codebook().names])
     records = packed(_columns(codes[np.lexsort(codes.T[::-1])], attributes))
+    embedded: list[dict[str, int]] = []
     data = {
         "version": version,
         "k": k,
@@ -63,7 +67,7 @@ def render(
             for variable in codebook().variables
         ],
         "attributes": attributes.size,
-        "embedded": [],
+        "embedded": embedded,
         "names": {country.iso3: country.name for country in countries().rows},
         "map": shapes().drawn(),
     }
@@ -80,7 +84,7 @@ def render(
         block, said = attributes.combinations(aggregates, size=size, k=k, room=room)
         if block:
             blocks[f"counts-{size}"] = block
-            data["embedded"].append(said)
+            embedded.append(said)
             room -= len(block)
         if said["least"] > k:
             break
@@ -94,12 +98,12 @@ def named(variable: Variable, value: str) -> str:
     if variable.kind == "country":
         country = countries().get(value)
         return country.name if country else value
-    return value.replace("--", "–").replace("/", "/\u200b")  # a range, as in 9–17; a long word may break at its slash
+    return value.replace("--", "–").replace("/", "/\u200b")  # a range has a dash; a long word may break at its slash
 
 
 @dataclass(frozen=True)
 class Attributes:
-    """The attributes of a release, numbered from 1 in the order of the codebook: ``first[name] + i`` is the i-th value of a variable."""
+    """The attributes of a release, numbered from 1 in the order of the codebook; ``first`` is the number of a variable's first."""
 
     values: dict[str, list[str]]
     first: dict[str, int]
@@ -109,7 +113,7 @@ class Attributes:
     @classmethod
     def of(cls, synthetic: pa.Table, aggregates: pa.Table) -> Attributes:
         """Those that the codebook lists, and the years and countries that the tables hold."""
-        single = aggregates.filter(pa.compute.equal(aggregates["length"], 1)).select(["variable_1", "value_1"])
+        single = aggregates.filter(pc.equal(aggregates["length"], 1)).select(["variable_1", "value_1"])
         held: dict[str, set[str]] = {name: set() for name in codebook().names}
         for row in single.to_pylist():
             held[row["variable_1"]].add(row["value_1"])
@@ -133,7 +137,7 @@ class Attributes:
         The block: differences of the sorted keys, then counts by ``k``, all as LEB128. Where it is longer than ``room``, only
         counts of at least ``least`` are in it; without room it is empty.
         """
-        rows = aggregates.filter(pa.compute.equal(aggregates["length"], size))
+        rows = aggregates.filter(pc.equal(aggregates["length"], size))
         numbers = np.sort(np.column_stack([self._numbers(rows, place) for place in range(1, size + 1)]), axis=1)
         keys = numbers @ (self.size ** np.arange(size - 1, -1, -1, dtype=np.int64))
         order = np.argsort(keys)

@@ -19,10 +19,10 @@ const set = (name, value) => writeHash((hash) => (value ? hash.set(name, value) 
 const choose = (code) => set('country', readHash().get('country') === code ? '' : code);
 const told = (profile, measure) => profile?.profile[measure.of]?.values[measure.value];
 
-// On a narrow screen the profile is far from the table.
+// On a narrow screen the profile is far from the table, and begins above it.
 function inSight(box) {
-  const {top, bottom} = box.getBoundingClientRect();
-  if (bottom < 0 || top > innerHeight) box.scrollIntoView();
+  const {top} = box.getBoundingClientRect();
+  if (top < 0 || top > innerHeight) box.scrollIntoView();
 }
 
 function measures() {

@@ -63,7 +63,12 @@ function distribution(variable, set) {
   }
   const column = codes.get(variable.name);
   const found = new Uint32Array(variable.values.length + 1);
-  each(set, (i) => { found[column[i]]++; });
+  if (!set) for (let i = 0; i < column.length; i++) found[column[i]]++;
+  else {
+    for (let w = 0; w < words; w++) {
+      for (let v = set[w]; v; v &= v - 1) found[column[(w << 5) + 31 - Math.clz32(v & -v)]]++;
+    }
+  }
   return found;
 }
 
