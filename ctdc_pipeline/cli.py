@@ -321,6 +321,25 @@ def restore(file: Path) -> None:
     _tell(f"{run(zones, file):,} files in {zones.root}")
 
 
+@cli.command()
+@click.argument("version")
+@click.option("--reason", required=True, help="Why; it is published.")
+def withdraw(version: str, reason: str) -> None:
+    """Take release VERSION out of the public zone and leave a tombstone with the reason.
+
+    Its files are kept in the sensitive zone, because later releases are still compared with them. A version is never used again.
+
+    \b
+    Example:
+      ctdc withdraw 2026.11.21-1 --reason "A delivery was read as another partner's."
+    """
+    from ctdc_pipeline.publication import withdraw as run
+
+    zones = _zones()
+    with zones.alone():
+        _tell(f"{run(zones, version, reason=reason)}")
+
+
 @cli.command("import")
 @click.argument("source", metavar="FILE", type=PATH)
 @click.argument("output", type=PATH)

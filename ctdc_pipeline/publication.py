@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,6 +32,7 @@ def publish(
     when anything that the candidate was made from, or compared with, has changed since. Raises ParameterError, PrivacyError,
     ReleaseError, ResourceError, TableError.
     """
+    candidate = candidate.strip().lower()
     for what, said in (("candidate's hash", candidate), ("approver", approver), ("reason", reason)):
         if not said.strip():
             raise ParameterError(f"the {what} is missing", remedy="Say which candidate is published, who approves it, and why.")
@@ -54,9 +56,10 @@ def publish(
         folder.chmod(PUBLIC_FOLDER)
         released = zones.releases / folder.name
         move(folder, released)
-        history(zones)  # lists it
-        for other in zones.candidates.iterdir():
-            shutil.rmtree(other)  # made to follow the release before this one, so that nobody can publish it any more
+    with suppress(OSError):  # it is published, whatever the disk says now; it is also listed when the register is next read
+        history(zones)
+    for other in zones.candidates.iterdir():
+        shutil.rmtree(other, ignore_errors=True)  # it follows the release before this one, so that nobody can publish it any more
     return Release(folder=released, version=released.name, proof=proof, files=manifest["files"])
 
 
@@ -91,7 +94,7 @@ _AGAIN = "Nothing was published. Make a new candidate, and let it be approved."
 def _chosen(zones: Zones, candidate: str, *, version: str) -> Path:
     """The folder of the candidate; unless its version is named, it must be the newest one."""
     waiting = sorted(zones.candidates.glob(f"*/{MANIFEST}"), key=lambda path: path.stat().st_mtime_ns)
-    chosen = [path.parent for path in waiting if sha256(path) == candidate.strip().lower() and version in ("", path.parent.name)]
+    chosen = [path.parent for path in waiting if sha256(path) == candidate and version in ("", path.parent.name)]
     if not chosen:
         raise ReleaseError(
             "no candidate has this hash: there never was one, it was altered, or another one was published since", remedy=_AGAIN
