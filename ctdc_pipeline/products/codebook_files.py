@@ -160,7 +160,7 @@ def _details(variable: Variable, tally: Counts, inputs: Inputs) -> Iterator[Bloc
     records, valid = len(inputs.synthetic), sum(tally.values())
     yield Block("heading", plain(f"{variable.position}. {variable.name}"), level=3)
     yield Block(
-        "paragraph",
+        "lead",
         (
             Span("strong", f"{variable.label}. "),
             *plain(f"Type: {_TYPES[variable.kind]}. Filled in {valid:,} of {records:,} records ({_percent(valid, records)})."),

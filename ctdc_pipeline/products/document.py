@@ -33,7 +33,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Block:
-    """One heading (of ``level`` 1 to 3), paragraph, item of a list, quote or table.
+    """One heading (of ``level`` 1 to 3), paragraph, lead (a paragraph that stays with the next), item of a list, quote or table.
 
     A table has ``head``, ``rows`` and a ``name`` to be known by; ``numbers`` are the columns set to the right, ``wide`` those
     that get the room there is.

@@ -79,7 +79,7 @@ def anonymised(victims: pa.Table, *, k: int = K) -> pa.Table:
 def summary(inputs: Inputs, published: pa.Table) -> pa.Table:
     """Records and values that either dataset keeps of the complete records: ``kept``, ``k_anonymised`` and ``synthetic``.
 
-    In whole percent of protected counts; a synthetic record is nobody's, so of records there is no share.
+    In whole percent, rounded down, of protected counts; a synthetic record is nobody's, so of records there is no share.
     """
     names = codebook().names
     before = {name: _protected(inputs.victims, name, k=inputs.k) for name in names}
@@ -138,4 +138,4 @@ def _protected(table: pa.Table, name: str, *, k: int) -> int:
 
 
 def _percent(part: int, whole: int) -> int | None:
-    return round(100 * part / whole) if whole else None
+    return 100 * part // whole if whole else None
