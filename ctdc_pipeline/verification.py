@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -30,6 +32,7 @@ BESIDE = {MANIFEST, MANIFEST + signature.SUFFIX, PUBLICATION}
 RECORDS = "global_synthetic_dataset"
 AGGREGATES = "reportable_aggregates.csv"
 DICTIONARY = "data_dictionary.csv"
+CODEBOOK = "codebook.xlsx"
 NEEDED = (f"{RECORDS}.csv", f"{RECORDS}.tsv", f"{RECORDS}.parquet", AGGREGATES, DICTIONARY)
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 STATA_NAME = 32  # letters of a variable's name
@@ -66,6 +69,7 @@ CHECKS: Mapping[str, tuple[str, str]] = {
     "manifest figures": ("what the manifest says of the data is so, and rounded where it must be", _CHANGED),
     "data dictionary": ("the data dictionary is the codebook's", _AGAIN),
     "data package": ("the data package describes these files: their hashes, columns and code lists", _AGAIN),
+    "codebook": ("the codebook's workbook lists the variables, and as many values as the records hold", _CHANGED),
     "protected tables": (
         "told counts are reported ones, percentages are theirs, no denominator betrays a hidden count",
         _WITHDRAW,
@@ -83,7 +87,18 @@ CHECKS: Mapping[str, tuple[str, str]] = {
 
 PROOFS = ("support", "exact counts", "exact aggregates")
 
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError, csv.Error, pa.ArrowException, CalamineError)
+UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    IndexError,
+    RecursionError,
+    csv.Error,
+    pa.ArrowException,
+    CalamineError,
+    zipfile.BadZipFile,
+)
 """What readers raise at files that are not what they should be; UnicodeDecodeError and JSONDecodeError are ValueErrors."""
 
 
@@ -205,6 +220,10 @@ def read_text_table(path: Path) -> pa.Table:
 
 def read_workbook(path: Path) -> pa.Table:
     """The records in a workbook, over one sheet or several, as text. Raises one of the errors that readers raise."""
+    with zipfile.ZipFile(path) as archive:
+        for part in archive.namelist():
+            if part.startswith("xl/worksheets/") and _has_formula(archive, part):
+                raise ValueError("a formula, whose value another program could change")
     book = CalamineWorkbook.from_path(path)
     rows: list[list[Any]] = []
     for sheet in book.sheet_names:
@@ -213,7 +232,7 @@ def read_workbook(path: Path) -> pa.Table:
             return pa.table({str(name): pa.array([], pa.string()) for name in heading})
         rows += own
     columns: list[tuple[Any, ...]] = list(zip(*rows, strict=True)) or [()] * len(codebook().names)
-    return pa.table([pa.array(map(_cell, column), pa.string()) for column in columns], names=list(codebook().names))
+    return pa.table([pa.array(map(cell_text, column), pa.string()) for column in columns], names=list(codebook().names))
 
 
 def read_stata(path: Path) -> pa.Table:
@@ -221,13 +240,23 @@ def read_stata(path: Path) -> pa.Table:
     frame: Any = pd.read_stata(path)
     short = {name[:STATA_NAME]: name for name in codebook().names}
     columns = {
-        short.get(name, name): pa.array(map(_cell, frame[name].astype(object).where(frame[name].notna(), None)), pa.string())
+        short.get(name, name): pa.array(map(cell_text, frame[name].astype(object).where(frame[name].notna(), None)), pa.string())
         for name in map(str, frame.columns)
     }
     return pa.table(columns)
 
 
-def _cell(cell: Any) -> str | None:
+def _has_formula(archive: zipfile.ZipFile, part: str) -> bool:
+    tail = b""
+    with archive.open(part) as file:
+        while block := file.read(1 << 20):
+            if re.search(rb"<f[ />]", tail + block):
+                return True
+            tail = block[-2:]
+    return False
+
+
+def cell_text(cell: Any) -> str | None:
     """A cell as the text files have it: whole numbers without a decimal point, nothing for an empty one."""
     if isinstance(cell, float | np.floating) and cell == int(cell):
         return str(int(cell))

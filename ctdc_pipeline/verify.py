@@ -23,6 +23,7 @@ from ctdc_pipeline.files import read_parquet
 from ctdc_pipeline.verification import (
     AGGREGATES,
     BESIDE,
+    CODEBOOK,
     DELIMITERS,
     DICTIONARY,
     MANIFEST,
@@ -82,7 +83,7 @@ def verify(folder: Path, *, sensitive: Path | None = None, public_key: Path | No
     _figures(contents, codes, aggregates)
     _dictionary(contents)
     _tables(contents)
-    check_products(contents, aggregates)
+    check_products(contents, codes, aggregates)
     if records is not None:
         _prove(contents, records, codes, aggregates)
     else:
@@ -169,8 +170,8 @@ def _files(contents: Contents) -> None:
 
 
 def _known(path: PurePosixPath) -> bool:
-    """Whether anything but the checksum of the file is checked."""
-    return path.suffix in {*DELIMITERS, ".parquet", *_TEXTS} or path.stem == RECORDS
+    """Whether more of a file is checked than its hash and that it holds no pseudonym."""
+    return path.suffix in {*DELIMITERS, ".parquet", ".json", ".geojson"} or path.stem == RECORDS or path.name == CODEBOOK
 
 
 def _signature(contents: Contents, public_key: Path | None) -> None:

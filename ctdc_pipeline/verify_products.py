@@ -13,10 +13,22 @@ from pathlib import PurePosixPath
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from python_calamine import CalamineWorkbook
 
 from ctdc_pipeline import proof
 from ctdc_pipeline.codebook import codebook, countries
-from ctdc_pipeline.verification import AGGREGATES, DELIMITERS, RECORDS, Aggregates, Contents, numbers, read_json
+from ctdc_pipeline.verification import (
+    AGGREGATES,
+    CODEBOOK,
+    DELIMITERS,
+    RECORDS,
+    UNREADABLE,
+    Aggregates,
+    Contents,
+    cell_text,
+    numbers,
+    read_json,
+)
 
 PACKAGE = "datapackage.json"
 ANONYMISED = "global_dataset_k_anonymised.csv"
@@ -31,7 +43,7 @@ ROUNDING = 0.0501
 """How far a percentage of one decimal may be from the exact one."""
 
 
-def check_products(contents: Contents, aggregates: Aggregates | None) -> None:
+def check_products(contents: Contents, codes: proof.Codes | None, aggregates: Aggregates | None) -> None:
     """Check every product that is there, from the public folder alone."""
     for name in sorted(contents.manifest["files"]):
         path = PurePosixPath(name)
@@ -43,6 +55,8 @@ def check_products(contents: Contents, aggregates: Aggregates | None) -> None:
             _map(contents, name, aggregates)
         elif path.suffix == ".geojson":
             _shapes(contents, name)
+        elif name == CODEBOOK and codes is not None:
+            _workbook(contents, name, codes)
         elif path.name == PACKAGE:
             _package(contents, name)
         elif path.name == ANONYMISED:
@@ -213,6 +227,28 @@ def _package(contents: Contents, name: str) -> None:
                 same = isinstance(allowed, list) and set(map(str, allowed)) <= set(own)
                 findings.require("data package", same, f"{name}: another code list of a variable of {path}")
     findings.require("data package", True, "")
+
+
+def _workbook(contents: Contents, name: str, codes: proof.Codes) -> None:
+    """The sheets Main and TabStat are of the codebook's variables and of these records."""
+    if (book := contents.read(name, CalamineWorkbook.from_path)) is None:
+        return
+    lists, numbering = contents.numbering.lists, contents.numbering
+    counts = proof.counts(codes, size=numbering.size)
+    wanted: dict[tuple[str, str], int] = {}
+    for place, (variable, values) in enumerate(lists.items()):
+        own = counts[numbering.first[variable] :][: len(values)].tolist()
+        wanted |= {(variable, value): count for value, count in zip(values, own, strict=True) if count}
+        wanted |= {(variable, "Total"): sum(own), (variable, "Missing"): int((codes[:, place] == proof.MISSING).sum())}
+    try:
+        main = [row[1] for row in book.get_sheet_by_name("Main").to_python(skip_empty_area=False)[1 : len(lists) + 1]]
+        rows = book.get_sheet_by_name("TabStat").to_python(skip_empty_area=False)[1:]
+        told = {(str(row[0]), cell_text(row[1])): row[2] for row in rows}
+    except UNREADABLE:
+        main, rows, told = [], [], {}
+    contents.findings.require("codebook", main == list(lists), f"{name}: other variables in Main")
+    same = told == wanted and len(rows) == len(wanted)
+    contents.findings.require("codebook", same, f"{name}: TabStat does not count these records")
 
 
 def _anonymised_table(contents: Contents) -> pa.Table | None:

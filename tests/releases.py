@@ -100,9 +100,21 @@ def change_manifest(folder: Path, change: Callable[[dict[str, Any]], object]) ->
 
 
 def rehash(folder: Path) -> None:
-    """Let the manifest name the files as they are now, with their hashes and numbers of rows, and the approval the manifest."""
+    """Let the manifest name the files as they are now, with their hashes and numbers of rows, and the approval the manifest.
+
+    So does the data package, for files that it described rightly before.
+    """
     beside = ("manifest.json", "manifest.json.sig", "publication.json")
     files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    package = folder / "datapackage.json"
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        before = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["files"]
+        described = json.loads(package.read_text(encoding="utf-8"))
+        for resource in described["resources"]:
+            path = folder / resource["path"]
+            if resource["hash"] == f"sha256:{before.get(path.name)}" and path.is_file() and sha256(path) != before[path.name]:
+                resource |= {"hash": f"sha256:{sha256(path)}", "bytes": path.stat().st_size}
+        package.write_text(json.dumps(described), encoding="utf-8")
     records, aggregates = folder / f"{RECORDS}.csv", folder / "reportable_aggregates.csv"
 
     def change(said: dict[str, Any]) -> None:
