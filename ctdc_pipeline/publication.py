@@ -72,6 +72,8 @@ def withdraw(zones: Zones, version: str, *, reason: str) -> Path:
     if not reason.strip():
         raise ParameterError("the reason is missing", remedy="Say why the release is withdrawn; the reason is published.")
     released, kept = zones.releases / version, zones.withdrawn / version
+    if Path(version).name != version:
+        raise ReleaseError("the version is not a name", remedy="Name one in the folder of releases.")
     if (released / TOMBSTONE).is_file():
         raise ReleaseError(f"release {version} was withdrawn before", remedy="There is nothing more to do.")
     with refused_by_disk(), TemporaryDirectory(dir=zones.tmp) as folder:

@@ -68,7 +68,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise ReleaseError(f"release {folder.name} has no manifest that can be read", remedy=_RESTORE) from None
 
 
-_RESTORE = "Restore it from a backup, or withdraw it. Until then nothing can be compared with it, and nothing be released."
+_RESTORE = "Restore its folder from a backup or anybody's copy, or end its withdrawal; nothing is released without comparing with it."
 
 
 def _register(zones: Zones) -> Path:
