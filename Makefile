@@ -10,7 +10,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-SERVICES := postgresql openssh-server chromium
+SERVICES := postgresql openssh-server chromium libreoffice-calc
 export CTDC_HOME ?= $(CURDIR)/var
 export DAGSTER_DISABLE_TELEMETRY := yes
 

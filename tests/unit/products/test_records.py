@@ -126,3 +126,38 @@ def test_more_records_than_a_sheet_holds_go_on_in_the_next(
     sheets = pd.read_excel(tmp_path / f"{records.NAME}.xlsx", engine="calamine", sheet_name=None)
     assert list(sheets) == ["Data 1", "Data 2", "Data 3"]
     assert sum(map(len, sheets.values())) == inputs.synthetic.num_rows
+
+
+HARD = [
+    "=1+1",
+    "+1",
+    "-1",
+    "@SUM(A1)",
+    'quo"te',
+    "a,b",
+    "line\nbreak",
+    "tab\there",
+    "<b>&amp;</b>",
+    "çãü–Ω漢字",
+    "NA",
+    "null",
+    "'",
+]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".xlsx", ".dta"])
+def test_no_value_moves_a_cell_or_changes(tmp_path: Path, suffix: str) -> None:
+    """The gate lets only listed values through; were a list ever to hold one of these, no format may break over it."""
+    records.write(inputs_of([{"citizenship": value, "gender": "Male"} for value in HARD]), tmp_path)
+    path = (tmp_path / records.NAME).with_suffix(suffix)
+    plain: dict[str, Any] = {"keep_default_na": False, "na_values": [""], "dtype": {"citizenship": str}}
+    read: dict[str, Callable[[], Any]] = {
+        ".csv": lambda: pd.read_csv(path, **plain),
+        ".tsv": lambda: pd.read_csv(path, sep="\t", **plain),
+        ".parquet": lambda: pd.read_parquet(path),
+        ".xlsx": lambda: pd.read_excel(path, engine="openpyxl", **plain),
+        ".dta": lambda: pd.read_stata(path),
+    }
+    frame = read[suffix]()
+    assert frame["citizenship"].tolist() == HARD
+    assert set(frame["gender"]) == {"Male"}

@@ -1,5 +1,8 @@
 """Workbooks: what goes in comes out in Excel's readers, and nothing is a formula."""
 
+import csv
+import shutil
+import subprocess
 from itertools import repeat
 from pathlib import Path
 
@@ -15,6 +18,9 @@ HARD = [
     "=1+1", "+1", "-1", "@SUM(A1)", "'quoted", 'quo"te', "a,b", "line\nbreak", "tab\there", "<b>&amp;</b>", "çãü–Ω漢字😀", " x ",
     "carriage\r\nreturn", "_x0041_", "bell\x07",
 ]  # fmt: skip
+
+SHOWN = [text for text in HARD if not set(text) & set("\r\x07")]
+"""Texts of which nothing is lost where a program shows them and writes them as CSV."""
 
 
 def test_every_text_comes_back_as_text(tmp_path: Path) -> None:
@@ -64,3 +70,19 @@ def test_more_rows_than_a_sheet_holds_are_refused(tmp_path: Path, monkeypatch: p
     with pytest.raises(TableError, match="more rows"):
         write_workbook(tmp_path / "long.xlsx", [Sheet("Data", [["x"], [1], [2], [3]])], title="Long")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not shutil.which("soffice"), reason="LibreOffice is not installed; make test-services installs it")
+def test_libreoffice_opens_it_and_finds_the_same(tmp_path: Path) -> None:
+    """Our own writer could leave out a part that other readers forgive; half of the users have no Excel."""
+    write_workbook(
+        tmp_path / "book.xlsx", [Sheet("One", [["text", "n"], *([text, 1.5] for text in SHOWN)]), Sheet("Two", [[7]])], title="x"
+    )
+    every_sheet = "csv:Text - txt - csv (StarCalc):44,34,76,1,,0,false,true,false,false,false,-1"
+    home = f"-env:UserInstallation=file://{tmp_path}/profile"
+    command = ["soffice", "--headless", home, "--convert-to", every_sheet, "--outdir", str(tmp_path), str(tmp_path / "book.xlsx")]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+
+    with (tmp_path / "book-One.csv").open(newline="", encoding="utf-8") as file:
+        assert list(csv.reader(file)) == [["text", "n"], *([text, "1.5"] for text in SHOWN)]
+    assert (tmp_path / "book-Two.csv").read_text().strip() == "7"
