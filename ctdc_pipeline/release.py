@@ -160,7 +160,7 @@ def prove(zones: Zones, staging: Path, *, k: int) -> disclosure.Proof:
         )
     victims, records, aggregates = zones.table("harmonised", "victims"), staging / f"{RECORDS}.csv", staging / f"{AGGREGATES}.csv"
     alone = staging / f"{k_anonymous.NAME}.csv"
-    anonymity.check(victims, alone, columns=k_anonymous.quasi_identifiers(), k=k_anonymous.K).require()
+    anonymity.check(victims, alone, columns=k_anonymous.quasi_identifiers(), k=k_anonymous.least_group(k)).require()
     return disclosure.prove(victims, records, aggregates, variables=codebook().names, k=k).require()
 
 

@@ -57,7 +57,9 @@ def require_described(variables: Sequence[Variable]) -> None:
 def describe(inputs: Inputs, counts: dict[str, Counts]) -> Document:
     """The document: the template's text with the figures and tables of this release."""
     records = len(inputs.synthetic)
-    kept = {row["kept"]: row for row in k_anonymous.summary(inputs, k_anonymous.anonymised(inputs.victims)).to_pylist()}
+    group = k_anonymous.least_group(inputs.k)
+    real = k_anonymous.anonymised(inputs.victims, k=group)
+    kept = {row["kept"]: row for row in k_anonymous.summary(inputs, real).to_pylist()}
     about = publication()
     text = (files("ctdc_pipeline") / "data" / "codebook_document.md").read_text("utf-8")
     told = text.format(
@@ -69,7 +71,7 @@ def describe(inputs: Inputs, counts: dict[str, Counts]) -> Document:
         codebook=codebook().version,
         k=inputs.k,
         length=inputs.length,
-        k_anonymous=k_anonymous.K,
+        k_anonymous=group,
         kept_records=_share(kept["records"]["k_anonymised"]),
         kept_values=_share(kept["values of its variables"]["k_anonymised"]),
         synthetic_values=_share(kept["values"]["synthetic"]),

@@ -44,7 +44,7 @@ MOST_COST = 6
 
 def write(inputs: Inputs, folder: Path) -> None:
     """The dataset as CSV, and what it keeps beside what the synthetic one keeps. Raises OSError, ResourceError."""
-    published = anonymised(inputs.victims)
+    published = anonymised(inputs.victims, k=least_group(inputs.k))
     write_table(published, folder / f"{NAME}.csv")
     write_table(summary(inputs, published), folder / f"{SUMMARY}.csv")
 
@@ -52,6 +52,11 @@ def write(inputs: Inputs, folder: Path) -> None:
 def quasi_identifiers() -> tuple[str, ...]:
     """The variables of the dataset, in the order of the codebook."""
     return tuple(variable.name for variable in codebook().variables if _part(variable) in PARTS)
+
+
+def least_group(k: int) -> int:
+    """The least group of a release with resolution ``k``: ``K``, or the next multiple of it where the release asks for more."""
+    return -(-k // K) * K
 
 
 def anonymised(victims: pa.Table, *, k: int = K) -> pa.Table:

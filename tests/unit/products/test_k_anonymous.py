@@ -69,6 +69,13 @@ def test_ten_alike_are_left_out_entirely() -> None:
     assert len(anonymised(table([FEMALE] * 10))) == 0
 
 
+def test_a_release_with_a_larger_k_has_larger_groups(tmp_path: Path) -> None:
+    """A release that promises groups of 20 must not hold real records in groups of 11."""
+    assert [k_anonymous.least_group(k) for k in (2, 10, 11, 12, 22, 23)] == [11, 11, 11, 22, 22, 33]
+    k_anonymous.write(inputs_of([FEMALE] * 40, k=20), tmp_path)
+    assert len(pd.read_csv(tmp_path / f"{k_anonymous.NAME}.csv")) == 22
+
+
 def test_only_quasi_identifiers_are_published(inputs: Inputs, tmp_path: Path) -> None:
     """Means of control beside real records would tell what was done to whoever is found in a group."""
     k_anonymous.write(inputs, tmp_path)
