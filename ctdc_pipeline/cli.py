@@ -42,6 +42,7 @@ Examples:
   ctdc synthesize victims.csv --output synthetic.csv --k 10 --seed 7
   ctdc evaluate victims.csv synthetic.csv --k 10 --length 3
   ctdc import CTDC_synthetic_20210825.tsv published.parquet
+  ctdc verify releases/2026.11.21-1
 """
 
 

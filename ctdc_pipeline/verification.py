@@ -9,7 +9,7 @@ import csv
 import json
 import re
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -232,7 +232,7 @@ def read_workbook(path: Path) -> pa.Table:
             return pa.table({str(name): pa.array([], pa.string()) for name in heading})
         rows += own
     columns: list[tuple[Any, ...]] = list(zip(*rows, strict=True)) or [()] * len(codebook().names)
-    return pa.table([pa.array(map(cell_text, column), pa.string()) for column in columns], names=list(codebook().names))
+    return pa.table([_texts(column) for column in columns], names=list(codebook().names))
 
 
 def read_stata(path: Path) -> pa.Table:
@@ -240,10 +240,15 @@ def read_stata(path: Path) -> pa.Table:
     frame: Any = pd.read_stata(path)
     short = {name[:STATA_NAME]: name for name in codebook().names}
     columns = {
-        short.get(name, name): pa.array(map(cell_text, frame[name].astype(object).where(frame[name].notna(), None)), pa.string())
+        short.get(name, name): _texts(frame[name].astype(object).where(frame[name].notna(), None).tolist())
         for name in map(str, frame.columns)
     }
     return pa.table(columns)
+
+
+def _texts(cells: Sequence[Any]) -> pa.Array:
+    known = {cell: cell_text(cell) for cell in set(cells)}
+    return pa.array(map(known.__getitem__, cells), pa.string())
 
 
 def _has_formula(archive: zipfile.ZipFile, part: str) -> bool:

@@ -300,7 +300,7 @@ TAMPERED: dict[str, tuple[Tampering, str, bool]] = {
     "a value in no list, of another table": (with_file("more.csv", "citizenship,count\nXYZ,10\n"), "code lists", True),
     "one copy that differs": (in_records(cell("gender", "Male"), only=".tsv"), "copies", True),
     "one copy in another order": (in_records(lambda rows: rows.reverse(), only=".csv"), "copies", True),
-    "a workbook that differs": (in_workbook(f"{RECORDS}.xlsx", "Data", "A2", 2018), "copies", True),
+    "a workbook that differs": (in_workbook(f"{RECORDS}.xlsx", "Data", "A2", 2021), "copies", True),
     "a workbook with a formula": (in_workbook(f"{RECORDS}.xlsx", "Data", "B2", "=A2"), "readable", True),
     "a workbook with one more column": (in_workbook(f"{RECORDS}.xlsx", "Data", "AL1", "case"), "columns", True),
     "a workbook cut short": (cut(f"{RECORDS}.xlsx"), "readable", True),
