@@ -103,7 +103,7 @@ def named(variable: Variable, value: str) -> str:
 
 @dataclass(frozen=True)
 class Attributes:
-    """The attributes of a release, numbered from 1 in the order of the codebook; ``first`` is the number of a variable's first."""
+    """The attributes of a release, numbered from 1 as the codebook orders them; ``first`` is the number of a variable's first."""
 
     values: dict[str, list[str]]
     first: dict[str, int]

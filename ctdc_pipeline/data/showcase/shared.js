@@ -4,7 +4,11 @@ const byId = (id) => document.getElementById(id);
 const data = JSON.parse(byId('data').textContent);
 const number = new Intl.NumberFormat('en');
 const count = (n) => number.format(n);
-const share = (part, whole) => (whole ? `${(100 * part / whole).toFixed(part && part < whole / 100 ? 1 : 0)}%` : '–');
+function share(part, whole) {
+  if (!whole) return '–';
+  if (part && part < whole / 2000) return '<0.1%';
+  return `${(100 * part / whole).toFixed(part && part < whole / 100 ? 1 : 0)}%`;
+}
 
 // el('td', {class: 'n'}, 'text', child): attributes by name, event handlers as functions.
 function el(tag, attributes = {}, ...children) {

@@ -197,9 +197,12 @@ function fillRow(row, {estimate, whole, real, most, chosen}) {
 // A card: one variable, or one group of flags. Rows are made once and then only change.
 const cards = [];
 function makeCards() {
+  // Two columns that stay as they are: a card that moves under the pointer is lost.
+  const sides = [el('div'), el('div')];
+  byId('cards').append(...sides);
   for (const variable of variables) {
-    if (variable.kind !== 'flag') cards.push({title: variable.label, note: variable.definition, name: variable.name, kind: variable.kind, entries: variable.values.map((_, index) => [variable, index])});
-    else if (!cards.some((card) => card.group === variable.group)) {
+    if (variable.kind !== 'flag') cards.push({title: variable.label, group: variable.group, name: variable.name, kind: variable.kind, entries: variable.values.map((_, index) => [variable, index])});
+    else if (!cards.some((card) => !card.name && card.group === variable.group)) {
       cards.push({title: data.groups[variable.group], group: variable.group, kind: 'flag', entries: flags.filter((flag) => flag.group === variable.group).map((flag) => [flag, 0])});
     }
   }
@@ -216,7 +219,7 @@ function makeCards() {
     card.more = el('button', {type: 'button', class: 'more', click: () => { card.open = !card.open; order(card); }});
     card.find = card.kind === 'country' ? el('input', {type: 'search', placeholder: 'Find a country', 'aria-label': `Find a country: ${card.title}`, input: () => order(card)}) : null;
     const table = el('table', {class: 'bars', role: 'table', 'aria-labelledby': title.id}, columns(), head('Value'), card.body);
-    byId('cards').append(el('section', {class: 'card', 'aria-labelledby': title.id}, el('div', {class: 'card-head'}, title, ...(card.find ? [card.find] : [])), card.note, table, card.more));
+    sides[card.group === 'profile' ? 0 : 1].append(el('section', {class: 'card', 'aria-labelledby': title.id}, el('div', {class: 'card-head'}, title, ...(card.find ? [card.find] : [])), card.note, table, card.more));
   }
 }
 
