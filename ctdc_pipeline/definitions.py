@@ -21,10 +21,16 @@ _CHECKED = dg.AutomationCondition.all_deps_match(
 AFTER_DELIVERIES = (
     dg.AutomationCondition.any_deps_updated().since_last_handled()
     & _CHECKED
+    & ~dg.AutomationCondition.any_deps_missing().ignore(dg.AssetSelection.groups("ingestion"))
     & ~dg.AutomationCondition.any_deps_in_progress()
+    & ~dg.AutomationCondition.any_deps_match(dg.AutomationCondition.any_deps_in_progress())
     & ~dg.AutomationCondition.in_progress()
 ).with_label("after new deliveries whose checks passed")
-"""Not ``eager()``, which waits for no blocking check, and for ever for a partition whose delivery was refused."""
+"""Not ``eager()``, which waits for no blocking check, and for ever for a partition whose delivery was refused.
+
+What unites partners waits until each of them has a table, which a first ``full_refresh`` gives also to those who sent nothing,
+and until no delivery is queued: otherwise it failed on the first day, and ran once for each partner of a refresh.
+"""
 
 AUTOMATION = dg.AutomationConditionSensorDefinition(
     "derived_tables",

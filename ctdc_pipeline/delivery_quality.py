@@ -195,8 +195,7 @@ def years(now: Profile, before: Profile | None, k: int) -> Finding:
         if year < max(old) and grown > REOPENED * rows and grown - rows > Z * sqrt(grown + rows):
             remarks.setdefault(year, "grown since")
     concerns = [f"{year}: {remark}" for year, remark in sorted(remarks.items()) if known.get(year) != remark]
-    expected = (now.until - SETTLED).year
-    if counts and max(counts) < expected:
+    if counts and max(counts) < (expected := (now.until - SETTLED).year):
         concerns.append(f"the latest year is {max(counts)}, where {expected} was expected")
     figures = [
         {

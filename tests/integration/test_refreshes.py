@@ -254,6 +254,35 @@ def test_automation_makes_derived_tables_and_never_releases(landed: Graph, insta
     assert second.get_num_requested(dg.AssetKey(["harmonised", "polaris"])) == 0
 
 
+def test_automation_waits_for_every_partner_and_for_what_is_queued(landed: Graph, instance: dg.DagsterInstance) -> None:
+    """Partners arrive one by one: a union without the others fails and alerts, and one for each of them does the work six times."""
+    defs, (first, *others) = definitions(landed), register(landed, instance)
+    cursor = dg.evaluate_automation_conditions(defs=defs, instance=instance).cursor
+
+    def asked() -> set[str]:
+        nonlocal cursor
+        result = dg.evaluate_automation_conditions(defs=defs, instance=instance, cursor=cursor)
+        cursor = result.cursor
+        return {key.to_user_string() for key in defs.resolve_all_asset_keys() if result.get_num_requested(key)}
+
+    ingest(landed, instance, [dg.RunRequest(job_name=f"ingest_{first}", partition_key=REFRESH)])
+    assert asked() == {f"harmonised/{first}"}
+    made = defs.resolve_job_def("full_refresh").execute_in_process(instance=instance, run_config=QUIET, raise_on_error=False)
+    assert made.success, told(made)
+    asked()
+
+    queued = instance.create_run_for_job(
+        defs.resolve_job_def(f"ingest_{others[0]}"),
+        status=dg.DagsterRunStatus.STARTED,
+        tags={"dagster/partition": REFRESH},
+        asset_selection=frozenset({dg.AssetKey(["ingestion", others[0]])}),
+    )
+    ingest(landed, instance, [dg.RunRequest(job_name=f"ingest_{first}", partition_key=REFRESH)])
+    assert asked() == {f"harmonised/{first}"}
+    instance.delete_run(queued.run_id)
+    assert {"harmonised/victims", "synthetic/records"} <= asked()
+
+
 def register(graph: Graph, instance: dg.DagsterInstance) -> list[str]:
     """Make the landed refreshes partitions; of which sources they are."""
     sources = sorted(folder.name for folder in graph.zones.landing.iterdir())

@@ -105,8 +105,9 @@ USUAL = by_year({2015: 480, 2016: 510, 2017: 505, 2018: 500, 2019: 498})
         (PLAIN, replace(PLAIN, until=date(2019, 6, 1))),
         (by_year(YEARS), by_year({year: rows + 1 for year, rows in YEARS.items()})),
         (profile(20, gender={"Female": 15, "Male": 5}), profile(19, gender={"Female": 10, "Male": 6})),
+        (None, profile(0, until=date.min)),
     ],
-    ids=["first", "a little more", "the same", "the same spike", "too few to tell"],
+    ids=["first", "a little more", "the same", "the same spike", "too few to tell", "never delivered"],
 )
 def test_no_comparison_warns_of_nothing(name: str, before: Profile | None, now: Profile) -> None:
     """Guards against warnings that come with every delivery, and that nobody reads any more."""
