@@ -14,6 +14,7 @@ from typing import Any
 
 from ctdc_pipeline.errors import ReleaseError
 from ctdc_pipeline.files import read_bytes, sha256, write_bytes
+from ctdc_pipeline.signature import SUFFIX
 from ctdc_pipeline.zones import Zones
 
 MANIFEST = "manifest.json"
@@ -53,11 +54,8 @@ def last(releases: Sequence[Published]) -> Published | None:
 
 def file_hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of each file of a release that its manifest lists, by its place below ``folder``."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    about = (PUBLICATION, TOMBSTONE)
-    # A signature of the manifest is named after it.
-    names = {path: path.relative_to(folder).as_posix() for path in files}
-    return {name: sha256(path) for path, name in names.items() if name not in about and not name.startswith(MANIFEST)}
+    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if not path.is_dir()}
+    return {name: sha256(path) for name, path in files.items() if name not in (MANIFEST, MANIFEST + SUFFIX, PUBLICATION)}
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -68,7 +66,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise ReleaseError(f"release {folder.name} has no manifest that can be read", remedy=_RESTORE) from None
 
 
-_RESTORE = "Restore its folder from a backup or anybody's copy, or end its withdrawal; nothing is released without comparing with it."
+_RESTORE = "Restore its folder from a backup or anybody's copy, or end its withdrawal; a release is compared with all before it."
 
 
 def _register(zones: Zones) -> Path:

@@ -18,8 +18,8 @@ from tests.deliveries import land_sample
 from tests.integration.conftest import VICTIMS
 from tests.sentinels import MARK, leaks, plant_sentinels
 
-RUN = ("manifest.json", "publication.json", "CHANGELOG.md")
-"""What tells of the run, and of the release before."""
+DATA = (".csv", ".tsv", ".geojson")
+"""Files of a release in which its version is not told."""
 KEY, NEW_KEY = "0a" * 32, "1b" * 32
 STAGES = (
     "sensitive/deliveries/",
@@ -41,11 +41,11 @@ def content(table: Path) -> str:
 
 
 def results(zones: Zones, *, digest: Callable[[Path], str] = sha256) -> dict[str, str]:
-    """The tables and the last release by their digests; the manifest, which names the release, aside."""
+    """The tables and the last release by their digests; its files that name the version aside."""
     tables = [path for path in zones.private_files() if path.suffix == ".parquet" and "deliveries" not in path.parts]
     release = sorted(zones.releases.iterdir())[-1]
     digests = {str(path.relative_to(zones.sensitive)): digest(path) for path in tables}
-    return digests | {path.name: sha256(path) for path in release.iterdir() if path.name not in RUN}
+    return digests | {path.name: sha256(path) for path in release.iterdir() if path.suffix in DATA}
 
 
 @pytest.fixture(scope="module")
