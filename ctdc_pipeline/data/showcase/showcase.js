@@ -252,14 +252,15 @@ function showAttributes(now) {
     const found = card.name ? distribution(named.get(card.name), selection) : null;
     const whole = card.name ? size(selection) - found[0] : common(selection, groups.get(card.group));
     const length = chosenAttributes.length + 1;
+    const added = length > now.selected.size; // else its values stand in for the chosen one
     for (const row of card.rows) {
       row.chosen = now.selected.get(row.variable.name) === row.attribute;
       row.estimate = card.name ? found[row.index + 1] : common(selection, bitset(row.attribute));
       const real = actual(row.chosen && !card.name ? chosenAttributes : [...chosenAttributes, row.attribute]);
       row.count = real.count;
       row.told = real;
-      const e = error(row.estimate, real);
-      if (e !== null) errors.push(Math.abs(e));
+      const e = row.chosen ? null : error(row.estimate, real);
+      if (e !== null && added) errors.push(Math.abs(e));
     }
     const most = Math.max(...card.rows.map((row) => Math.max(row.estimate, row.count || 0)));
     for (const row of card.rows) fillRow(row, {estimate: row.estimate, whole, real: row.told, most, chosen: row.chosen});
@@ -275,7 +276,7 @@ function showAttributes(now) {
     ? 'None of these combinations has a reportable actual count.'
     : !now.selected.size
       ? 'Choose values to combine them; choose again to let go. Single values agree exactly with the actual counts, because the records are made so; combinations show how close the estimates are.'
-      : `Choose values to combine them; choose again to let go. ${count(errors.length)} combinations below have a reportable actual count; the error of the synthetic estimate is at most ${at(0.5)} for half of them and at most ${at(0.9)} for nine in ten.`;
+      : `Choose values to combine them; choose again to let go. ${count(errors.length)} combinations of the selection with one more value have a reportable actual count; the error of the synthetic estimate is at most ${at(0.5)} for half of them and at most ${at(0.9)} for nine in ten.`;
 }
 
 // ---- map
