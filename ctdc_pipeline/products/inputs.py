@@ -67,6 +67,7 @@ class Inputs:
 
     @property
     def title(self) -> str:
+        """What files say that they are."""
         return f"Global Synthetic Dataset, version {self.version}"
 
 

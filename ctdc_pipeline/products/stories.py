@@ -55,6 +55,7 @@ def write(inputs: Inputs, folder: Path) -> None:
 
 
 def file_name(story: Story) -> str:
+    """What its table is called in a release."""
     return f"story_{story.name}.csv"
 
 
