@@ -6,7 +6,7 @@ a variable is one, and Stata names the categories, because their users expect it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -79,7 +79,7 @@ def _sheets(records: pa.Table) -> Iterator[Sheet]:
 def _write_stata(inputs: Inputs, path: Path) -> None:
     """Years and flags as numbers, categories as labelled numbers in the order of the codebook, countries as text."""
     columns: dict[str, pd.Series] = {}
-    labels: dict[str, dict[float, str]] = {}
+    labels: dict[Hashable, dict[float, str]] = {}
     for variable in codebook().variables:
         name = stata_name(variable)
         text = inputs.synthetic[variable.name].cast(pa.string()).to_pandas().astype("object")
