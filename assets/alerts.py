@@ -18,7 +18,13 @@ def run_failure_alert(context: dg.RunFailureSensorContext) -> None:
     if not failures:
         reason = context.failure_event.job_failure_data.failure_reason
         failures = [StepFailure("run", f"{reason.value if reason else 'unknown reason'}; no step tells why.")]
-    send(Alert(run.job_name, run.run_id, run.tags.get("dagster/partition", ""), failures))
+    send(Alert(_job(run), run.run_id, run.tags.get("dagster/partition", ""), failures))
+
+
+def _job(run: dg.DagsterRun) -> str:
+    """What people call the run: its job, or else the sensor that asked for it; without a job Dagster says ``__ASSET_JOB``."""
+    unnamed = run.job_name.startswith("__")
+    return run.tags.get("dagster/sensor_name", "chosen assets") if unnamed else run.job_name
 
 
 def _message(event: dg.DagsterEvent) -> str:

@@ -93,7 +93,7 @@ def expected(source: str, every: int) -> dg.ScheduleDefinition:
     @dg.schedule(
         name=f"expected_{source}",
         job=INGESTIONS[source],
-        cron_schedule=f"0 6 5 {','.join(map(str, range(1, 13, every)))} *",
+        cron_schedule=f"0 6 5 {','.join(map(str, range(1, 13, every))) if every > 1 else '*'} *",
         description=f"When {SOURCES[source].title} is expected to have sent. Without a delivery the last one is carried forward.",
     )
     def due(context: dg.ScheduleEvaluationContext, home: DataHome) -> list[dg.RunRequest] | dg.SkipReason:

@@ -77,6 +77,12 @@ def test_no_value_is_told(hook: Hook, assets: list[dg.AssetsDefinition], told: s
     assert told in alert(definitions, "failing", hook)["text"]
 
 
+def test_a_run_of_no_job_is_called_by_its_sensor(hook: Hook) -> None:
+    """`__ASSET_JOB` tells nobody what failed; it is what Dagster calls each run of the automation and of a backfill."""
+    definitions = dg.Definitions(assets=[unguarded])
+    assert alert(definitions, "__ASSET_JOB", hook)["job"] == "chosen assets"
+
+
 def test_a_run_that_the_command_line_starts_is_seen(hook: Hook) -> None:
     """A nightly `dagster job execute` that fails unheard, for Dagster counts it to no code location."""
     definitions = dg.Definitions(assets=[unguarded], jobs=[dg.define_asset_job("failing")], sensors=[run_failure_alert])

@@ -255,7 +255,7 @@ def test_automation_makes_derived_tables_and_never_releases(landed: Graph, insta
 
 
 def test_automation_waits_for_every_partner_and_for_what_is_queued(landed: Graph, instance: dg.DagsterInstance) -> None:
-    """Partners arrive one by one: a union without the others fails and alerts, and one for each of them does the work six times."""
+    """Partners arrive one by one: a union without the others fails and alerts, and one for each does the work six times."""
     defs, (first, *others) = definitions(landed), register(landed, instance)
     cursor = dg.evaluate_automation_conditions(defs=defs, instance=instance).cursor
 
