@@ -22,7 +22,7 @@ _REMEDY = "Raise the memory limit, or give fewer rows."
 def bounded(limit: str | None) -> Generator[None]:
     """Hold this process's data below ``limit``, such as 500MB or 4GB, inside the block; None bounds nothing.
 
-    What the process holds already counts. Raises ParameterError for a limit that is not understood, ResourceError where it is met.
+    What the process holds already counts. Raises ParameterError for a limit that is not understood, ResourceError at the limit.
     """
     before = resource.getrlimit(resource.RLIMIT_DATA)
     if limit is not None:

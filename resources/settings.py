@@ -78,7 +78,9 @@ class Engine(dg.ConfigurableResource[None]):
         " missing when partners are harmonised, and the release says how many.",
     )
     threads: int | None = Field(default=None, description="Threads for counting and synthesis; all processors if not set.")
-    memory_limit: str = Field(default="4GB", description="Memory that counting may use before it spills, and that synthesis may use at all.")
+    memory_limit: str = Field(
+        default="4GB", description="Memory that counting may use before it spills, and that synthesis may use at all."
+    )
 
     def limits(self, *, spill: Path) -> Limits:
         """The limits of the counting, which spills to the folder ``spill``."""
