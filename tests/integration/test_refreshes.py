@@ -165,7 +165,9 @@ def test_what_is_no_delivery_is_told_and_holds_nothing_up(refreshed: Graph, inst
 def test_a_restored_store_is_known_again(refreshed: Graph, instance: dg.DagsterInstance) -> None:
     """After a restore without Dagster's history no stored refresh could be read again, for want of its partition."""
     tick(refreshed, instance)
-    assert {name: instance.get_dynamic_partitions(f"{name}_refreshes") for name in SOURCES} == {name: [REFRESH] for name in SOURCES}
+    assert {name: instance.get_dynamic_partitions(f"{name}_refreshes") for name in SOURCES} == {
+        name: [REFRESH] for name in SOURCES
+    }
 
 
 def test_a_quiet_time_that_is_no_number_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
