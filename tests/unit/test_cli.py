@@ -153,6 +153,16 @@ def on_terminal(*arguments: str | Path) -> Generator[tuple[subprocess.Popen[byte
         yield process, screen
 
 
+def rest(screen: io.BufferedReader) -> bytes:
+    """What is still shown until the command ends; nobody reading, a full terminal would hold it up for ever."""
+    seen = b""
+    # Linux tells the end of a terminal by an error.
+    with contextlib.suppress(OSError):
+        while part := screen.read1(4096):
+            seen += part
+    return seen
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("name", ["count", "synthesize"])
 def test_an_interrupt_leaves_nothing(tmp_path: Path, name: str, number: signal.Signals) -> None:
@@ -169,7 +179,7 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path, name: str, number: signal.S
         while not re.search(rb"counting|redaction|consolidation", seen):
             seen += screen.read1(4096)
         process.send_signal(number)
-        process.wait()
+        rest(screen)
     assert process.returncode == 130
     assert [path.name for path in tmp_path.iterdir()] == ["long.csv"]
 
@@ -177,12 +187,7 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path, name: str, number: signal.S
 def test_a_terminal_sees_progress(table: Path, tmp_path: Path) -> None:
     """Minutes of silence before somebody who waits."""
     with on_terminal("count", table, "--output", tmp_path / "o.parquet") as (process, screen):
-        seen = b""
-        # Linux tells the end of a terminal by an error.
-        with contextlib.suppress(OSError):
-            while part := screen.read1(4096):
-                seen += part
-        process.wait()
+        seen = rest(screen)
     assert process.returncode == 0
     assert b"counting combinations of length" in seen
     assert b"combinations in" in seen
