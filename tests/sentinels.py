@@ -23,7 +23,7 @@ MARK = "zqsentinel"
 def plant_sentinels(landing: Path, *, in_lists: bool = False) -> tuple[str, ...]:
     """Rewrite the exports below ``landing``/<source>/<refresh>/ and return the marks.
 
-    Free text, identifiers and columns no layout knows are marked in every row that has a value, most of which are accepted;
+    Free text, identifiers and columns no layout knows are marked in every row that has a value, or in all if none has; most pass;
     dates, codes, numbers and countries in a row each, which then fails. Identities are marked alike in cases and lists, so that
     they still match. ``in_lists`` also marks what consent registers and opt-out lists hold in such fields, which is refused.
     """
@@ -67,8 +67,9 @@ def _mark(rows: list[list[str]], layout: Layout, place: str, pending: set[str]) 
         if field.role == "case_id":
             mark = f"{MARK}id"
         if field.type == "text":
+            unused = not any(row[column] for row in cells)
             for row in cells:
-                if row[column]:
+                if row[column] or unused:
                     row[column] += mark
         elif heading in pending and (row := next(failing, None)) is not None:
             row[column] = mark

@@ -15,10 +15,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import duckdb
 import pyarrow as pa
 
 from ctdc_pipeline.codebook import codebook
+from ctdc_pipeline.files import queries
 from ctdc_pipeline.products.inputs import Inputs
 from ctdc_pipeline.tables import write_table
 
@@ -74,7 +74,7 @@ def table(victims: pa.Table, story: Story, *, k: int) -> pa.Table:
     same = " AND ".join(f"counts.{name} = totals.{name}" for name in story.by) or "true"
     keys = "".join(f"counts.{name} AS {name}, " for name in story.by)
     order = ", ".join((*story.by, f"list_position({of}, variable)", f"list_position({_values(story.of)}, value)", "value"))
-    with duckdb.connect(config={"temp_directory": ""}) as connection:
+    with queries() as connection:
         connection.register("victims", victims)
         return connection.sql(
             f"""

@@ -62,9 +62,23 @@ class Operator:
         temp = self.folder / "tmp"
         temp.mkdir(exist_ok=True)
         environment = {**os.environ, "CTDC_HOME": str(self.zones.root), "DAGSTER_HOME": str(self.home()), "TMPDIR": str(temp)}
-        command = ["-m", "dagster", "job", "execute", "-m", "ctdc_pipeline.definitions", "-j", job]
+        command = [
+            "-m",
+            "dagster",
+            "job",
+            "execute",
+            "-m",
+            "ctdc_pipeline.definitions",
+            "-j",
+            job,
+            "--tags",
+            json.dumps(dict(tags)),
+        ]
+        if config:
+            (self.folder / "config.json").write_text(json.dumps(config))
+            command += ["--config", str(self.folder / "config.json")]
         return subprocess.run(
-            [sys.executable, *command, "--tags", json.dumps(dict(tags)), "--config-json", json.dumps(config or {})],
+            [sys.executable, *command],
             cwd=self.folder,
             env=environment,
             capture_output=True,

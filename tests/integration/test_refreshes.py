@@ -124,7 +124,7 @@ def test_the_sensor_takes_in_what_its_checksums_call_complete(refreshed: Graph, 
     first = tick(refreshed, instance)
     (request,) = first.run_requests or []
     assert (request.job_name, request.partition_key) == ("ingest_polaris", NEXT)
-    assert instance.get_dynamic_partitions("polaris_refreshes") == [NEXT]
+    assert instance.get_dynamic_partitions("polaris_refreshes") == [REFRESH, NEXT]
     assert not tick(refreshed, instance, first.cursor).run_requests
     (again,) = tick(refreshed, instance).run_requests or []
     assert again.run_key == request.run_key, "two who look at once ask for the same run"
