@@ -18,6 +18,25 @@ UNFINISHED = ".*.part"
 STAGES = ("ingestion", "harmonised", "counts", "synthetic", "quality")
 
 
+@contextmanager
+def locked(path: Path, *, told: str = "") -> Generator[None]:
+    """Go on while no other holder of ``path`` does, and log ``told`` if that means to wait. Raises OSError.
+
+    The lock is the kernel's and ends with the process, however that ends.
+    """
+    lock = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if told:
+                logging.getLogger(__name__).warning(told)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
 @dataclass(frozen=True)
 class Zones:
     """Folders below ``root``. ``sensitive`` holds case records (folders 0700, files 0600); ``releases`` is public."""
@@ -82,22 +101,13 @@ class Zones:
     def alone(self) -> Generator[None]:
         """Write into the sensitive zone while no other process does: wait for it, and remove what a killed one left unfinished.
 
-        The lock is the kernel's and ends with the process, however that ends. A process that has it must not ask again.
-        Needs ``prepare``. Raises OSError.
+        A process that has the zone must not ask again. Needs ``prepare``. Raises OSError.
         """
-        lock = os.open(self.sensitive / LOCK, os.O_CREAT | os.O_RDWR, 0o600)
-        try:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                logging.getLogger(__name__).warning("Another process is writing into the sensitive zone; waiting for its end.")
-                fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(self.sensitive / LOCK, told="Another process is writing into the sensitive zone; waiting for its end."):
             files = (*self.private_files(), *self.candidates.rglob("*"))
             for left in (*self.tmp.iterdir(), *(file for file in files if file.match(UNFINISHED))):
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
             yield
-        finally:
-            os.close(lock)
 
     def private_files(self) -> list[Path]:
         """Every file that is private to this software, sorted; not what others land or get, no scratch, no lock."""

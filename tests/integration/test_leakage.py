@@ -15,10 +15,9 @@ from ctdc_pipeline.files import sha256
 from ctdc_pipeline.landing import Landing
 from ctdc_pipeline.partners.registry import SOURCES
 from ctdc_pipeline.zones import Zones
+from resources.instance import configure
 from tests.integration.conftest import APPROVED, Graph
 from tests.sentinels import MARK, leaks, plant_sentinels
-
-ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -31,19 +30,12 @@ class Operator:
     def refresh(self) -> subprocess.CompletedProcess[str]:
         """Take in what landed and make everything from it; the first that fails, or the last."""
         for landed in Landing(self.zones.landing).landed():
-            with dg.DagsterInstance.from_config(str(self.home())) as instance:
+            with dg.DagsterInstance.from_config(str(configure(self.zones))) as instance:
                 instance.add_dynamic_partitions(f"{landed.source}_refreshes", [landed.refresh])
             done = self.run(f"ingest_{landed.source}", {"dagster/partition": landed.refresh})
             if done.returncode != 0:
                 return done
         return self.run("full_refresh")
-
-    def home(self) -> Path:
-        """DAGSTER_HOME, with the settings that everybody has."""
-        home = self.zones.root / "dagster"
-        home.mkdir(exist_ok=True)
-        (home / "dagster.yaml").write_text((ROOT / "dagster.yaml").read_text())
-        return home
 
     def release(self) -> subprocess.CompletedProcess[str]:
         """Make a candidate and publish it; the command that fails, or the last."""
@@ -61,7 +53,12 @@ class Operator:
         """Run ``job`` as the command line does, everything captured."""
         temp = self.folder / "tmp"
         temp.mkdir(exist_ok=True)
-        environment = {**os.environ, "CTDC_HOME": str(self.zones.root), "DAGSTER_HOME": str(self.home()), "TMPDIR": str(temp)}
+        environment = {
+            **os.environ,
+            "CTDC_HOME": str(self.zones.root),
+            "DAGSTER_HOME": str(configure(self.zones)),
+            "TMPDIR": str(temp),
+        }
         command = [
             "-m",
             "dagster",
