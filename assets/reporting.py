@@ -1,8 +1,9 @@
-"""What assets and checks tell Dagster: figures about a table, and failures without a value of a case. No assets here."""
+"""What assets and checks tell Dagster: tables and releases in figures, and failures without a value of a case. No assets here."""
 
 from base64 import b64encode
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from ctdc_pipeline import encryption
 from ctdc_pipeline.codebook import codebook
 from ctdc_pipeline.errors import CtdcError, type_and_place
 from ctdc_pipeline.files import parquet_rows, parquet_schema, parquet_sha256
+from ctdc_pipeline.release import RECORDS, Release
 
 OWNERS = ["team:ctdc-data"]
 KINDS = {"python", "parquet"}
@@ -49,6 +51,21 @@ def table_result(path: Path, *, key: Sequence[str] = (), **figures: dg.MetadataV
             **figures,
         },
         data_version=dg.DataVersion(digest),
+    )
+
+
+def release_result(done: Release, **said: str) -> Materialized:
+    """The materialisation of a release or a candidate: version, ``said``, rows, columns, folder, its proof and its files."""
+    return dg.MaterializeResult(
+        metadata={
+            "version": done.version,
+            **said,
+            "dagster/row_count": done.proof.synthetic_records,
+            "dagster/column_schema": column_schema(done.folder / f"{RECORDS}.parquet"),
+            "folder": dg.MetadataValue.path(done.folder),
+            **asdict(done.proof),
+            **done.files,
+        }
     )
 
 

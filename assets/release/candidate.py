@@ -1,12 +1,10 @@
 """The release candidate: all that would be published, proved, and waiting in the sensitive zone for a person's decision."""
 
-from dataclasses import asdict
-
 import dagster as dg
 
 from assets.counts.reports import reportable_aggregates
 from assets.harmonised.victims import victims
-from assets.reporting import OWNERS, Materialized, column_schema, guarded
+from assets.reporting import OWNERS, Materialized, guarded, release_result
 from assets.synthetic.records import records
 from ctdc_pipeline import release
 from resources.settings import DataHome, Engine
@@ -35,10 +33,4 @@ def candidate(config: CandidateConfig, home: DataHome, engine: Engine) -> Materi
     """
     made_with = {"k": engine.k, "length": engine.reporting_length, "last_year": engine.last_year}
     done = release.make_candidate(home.zones(), version=config.version, **made_with, deny=engine.deny)
-    figures = {
-        "dagster/row_count": done.proof.synthetic_records,
-        "dagster/column_schema": column_schema(done.folder / f"{release.RECORDS}.parquet"),
-        "folder": dg.MetadataValue.path(done.folder),
-        "hash": done.digest,
-    }
-    return dg.MaterializeResult(metadata={"version": done.version, **figures, **asdict(done.proof), **done.files})
+    return release_result(done, hash=done.digest)

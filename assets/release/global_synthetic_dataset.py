@@ -1,13 +1,10 @@
 """The release: the one asset that writes to the public zone."""
 
-from dataclasses import asdict
-
 import dagster as dg
 
 from assets.release.candidate import candidate
-from assets.reporting import OWNERS, Materialized, column_schema, guarded
+from assets.reporting import OWNERS, Materialized, guarded, release_result
 from ctdc_pipeline import publication
-from ctdc_pipeline.release import RECORDS
 from resources.settings import DataHome, Engine
 
 APPROVER = "ctdc/approver"
@@ -45,10 +42,4 @@ def global_synthetic_dataset(
         raise dg.Failure(f"Nobody approved this. Launch the job `publish` with the tag {APPROVER}.", allow_retries=False)
     decision = {"approver": approver, "candidate": config.candidate, "reason": config.reason}
     done = publication.publish(home.zones(), **decision, version=config.version, k=engine.k, deny=engine.deny)
-    figures = {
-        "dagster/row_count": done.proof.synthetic_records,
-        "dagster/column_schema": column_schema(done.folder / f"{RECORDS}.parquet"),
-        "folder": dg.MetadataValue.path(done.folder),
-    }
-    said = {**decision, "version": done.version}
-    return dg.MaterializeResult(metadata={**said, **figures, **asdict(done.proof), **done.files})
+    return release_result(done, **decision)
