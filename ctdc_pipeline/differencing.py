@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from ctdc_pipeline.codebook import codebook, countries
 from ctdc_pipeline.errors import PrivacyError, ReleaseError
-from ctdc_pipeline.files import queries
+from ctdc_pipeline.files import open_parquet, queries
 
 AGGREGATES = "reportable_aggregates.csv"
 RECORDS = "global_synthetic_dataset.parquet"
@@ -142,8 +142,9 @@ def _counted(connection: duckdb.DuckDBPyConnection, folder: Path) -> Iterator[st
     """Queries of all counts of complete data in a release: ``attributes`` (``variable=value``) and ``count``."""
     names = codebook().names
     if (folder / RECORDS).is_file():
+        connection.register("records", open_parquet(folder / RECORDS))
         columns = ", ".join(f'"{name}"' for name in names)
-        cells = f"UNPIVOT (SELECT {columns} FROM read_parquet('{_sql(folder / RECORDS)}')) ON * INTO NAME variable VALUE value"
+        cells = f"UNPIVOT (SELECT {columns} FROM records) ON * INTO NAME variable VALUE value"
         yield f"SELECT [variable || '=' || value], count(*) FROM ({cells}) GROUP BY ALL"
     for file in sorted(folder.rglob("*.csv")):
         table = _csv(file)

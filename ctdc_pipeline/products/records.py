@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ctdc_pipeline.codebook import Variable, codebook
-from ctdc_pipeline.files import staged
+from ctdc_pipeline.files import staged, write_parquet
 from ctdc_pipeline.products.inputs import Inputs
 from ctdc_pipeline.products.workbook import MOST_ROWS, Cell, Sheet, write_workbook
 from ctdc_pipeline.tables import as_text, write_table
@@ -53,8 +52,7 @@ def _write_parquet(inputs: Inputs, path: Path) -> None:
         for variable in codebook().variables
     ]
     said = {"title": inputs.title, "codebook": codebook().version}
-    with staged(path) as part:
-        pq.write_table(as_text(inputs.synthetic).cast(pa.schema(fields, metadata=said)), part, compression="zstd")
+    write_parquet(as_text(inputs.synthetic).cast(pa.schema(fields, metadata=said)), path, private=False)
 
 
 def _sheets(records: pa.Table) -> Iterator[Sheet]:
