@@ -18,8 +18,8 @@ from ctdc_pipeline.errors import TableError
 from ctdc_pipeline.partners.registry import PARTNERS
 from ctdc_pipeline.products import k_anonymous
 from ctdc_pipeline.products.document import Block, Document, Span, parse, plain, write_html, write_pdf
+from ctdc_pipeline.products.imprint import imprint
 from ctdc_pipeline.products.inputs import Inputs
-from ctdc_pipeline.products.publication import publication
 from ctdc_pipeline.products.records import is_number, stata_name
 from ctdc_pipeline.products.workbook import Cell, Sheet, write_workbook
 
@@ -60,7 +60,7 @@ def describe(inputs: Inputs, counts: dict[str, Counts]) -> Document:
     group = k_anonymous.least_group(inputs.k)
     real = k_anonymous.anonymised(inputs.victims, k=group)
     kept = {row["kept"]: row for row in k_anonymous.summary(inputs, real).to_pylist()}
-    about = publication()
+    about = imprint()
     text = (files("ctdc_pipeline") / "data" / "codebook_document.md").read_text("utf-8")
     told = text.format(
         version=inputs.version,
@@ -100,7 +100,7 @@ def _about_partners() -> dict[str, str]:
     """What is said of each partner, by what it is called."""
     said: dict[str, str] = {}
     for partner, sources in PARTNERS.items():
-        known = publication().partners.get(partner)
+        known = imprint().partners.get(partner)
         said |= {known["name"]: known["about"]} if known else {source.title: source.about for source in sources}
     return said
 
@@ -127,7 +127,7 @@ def _main(inputs: Inputs) -> Iterator[Sequence[Cell]]:
         "records": len(inputs.synthetic),
         "missing": "An empty cell is a missing value. Flags are 1 or missing; missing does not mean that it did not happen.",
         "rows": "Records are synthetic: their number is not the number of victims. The data show detection, not prevalence.",
-        "cite": publication().cite(inputs.version),
+        "cite": imprint().cite(inputs.version),
     }.items():
         yield (None, label, said)
 

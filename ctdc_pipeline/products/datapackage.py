@@ -11,8 +11,8 @@ from typing import Any
 from ctdc_pipeline.codebook import Variable, codebook, countries
 from ctdc_pipeline.files import sha256, staged
 from ctdc_pipeline.products import records
+from ctdc_pipeline.products.imprint import imprint
 from ctdc_pipeline.products.inputs import Inputs
-from ctdc_pipeline.products.publication import publication
 
 NAME = "datapackage.json"
 _PROFILES = "https://datapackage.org/profiles/2.0"
@@ -41,7 +41,7 @@ _NUMBERS = {
 
 def write(inputs: Inputs, folder: Path, *, abouts: Mapping[str, str]) -> None:
     """Describe all files of ``folder`` but itself; ``abouts`` says what is in them, by name. Raises OSError."""
-    about = publication()
+    about = imprint()
     package = {
         "$schema": f"{_PROFILES}/datapackage.json",
         "name": "ctdc-global-synthetic-dataset",

@@ -14,8 +14,8 @@ from ctdc_pipeline.errors import ReleaseError, TableError
 from ctdc_pipeline.partners.registry import PARTNERS
 from ctdc_pipeline.products import codebook_files
 from ctdc_pipeline.products.document import Block, Document, parse, plain, spans, write_html, write_pdf
+from ctdc_pipeline.products.imprint import imprint
 from ctdc_pipeline.products.inputs import Inputs
-from ctdc_pipeline.products.publication import publication
 from tests.products import inputs_of
 
 HARD = '=cmd, "quoted" <b>&amp;</b> #show *x* _y_ $z$ @ref `code` \\u{41} [text] Ω'
@@ -66,7 +66,7 @@ def test_the_document_says_everything_it_must(folder: Path, inputs: Inputs) -> N
     for needed in (
         "not a random sample", "Rows are not people", "detection, not prevalence", "does not mean that something did not happen",
         "How to cite", "Country of exploitation", "Serbia includes Kosovo", inputs.version, f"{inputs.synthetic.num_rows:,}",
-        publication().cite(inputs.version).replace("'", "&#39;"),
+        imprint().cite(inputs.version).replace("'", "&#39;"),
     ):  # fmt: skip
         assert needed in text, needed
     for variable in codebook().variables:
@@ -141,4 +141,4 @@ def test_the_same_release_gives_the_same_bytes(inputs: Inputs, tmp_path: Path) -
 
 def test_what_is_said_of_partners_is_of_partners() -> None:
     """A partner that is renamed would silently lose its description."""
-    assert set(publication().partners) <= set(PARTNERS)
+    assert set(imprint().partners) <= set(PARTNERS)

@@ -1,4 +1,4 @@
-"""What a release says of itself beyond its figures, from ``data/publication.toml``."""
+"""The imprint of a release, from ``data/imprint.toml``: its publisher, terms and citation, and what is said of partners."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Licence:
 
 
 @dataclass(frozen=True)
-class Publication:
+class Imprint:
     """Who publishes which dataset, where, and under which terms."""
 
     publisher: str
@@ -38,8 +38,8 @@ class Publication:
 
 
 @cache
-def publication() -> Publication:
+def imprint() -> Imprint:
     """What the file says, read once."""
-    data: dict[str, Any] = tomllib.loads((files("ctdc_pipeline") / "data" / "publication.toml").read_text("utf-8"))
+    data: dict[str, Any] = tomllib.loads((files("ctdc_pipeline") / "data" / "imprint.toml").read_text("utf-8"))
     licence, others = Licence(**data.pop("licence")), data
-    return Publication(licence=licence, **others)
+    return Imprint(licence=licence, **others)
