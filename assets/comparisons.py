@@ -16,18 +16,19 @@ Profiles = Callable[[DataHome], tuple[Profile | None, Profile | None]]
 def comparison_checks(
     key: Sequence[str], *, comparisons: Sequence[Comparison], profiles: Profiles, drawn: bool = True
 ) -> dg.AssetChecksDefinition:
-    """One check for each of ``comparisons`` of the asset ``key``, made in one step, for they read the same tables.
+    """One check for each of ``comparisons`` of the asset ``key``, made in one step, for they read the same tables; or those chosen.
 
     Unless ``drawn``, only what warns is plotted: a plot takes longer than all else here, and a backfill makes a hundred.
     """
     specs = [dg.AssetCheckSpec(one.name, asset=key, description=f"{one.about} If so: {one.remedy}") for one in comparisons]
 
-    @dg.multi_asset_check(specs=specs, name=f"{'__'.join(key)}__compared")
-    def compare(home: DataHome, engine: Engine) -> Iterator[dg.AssetCheckResult]:
+    @dg.multi_asset_check(specs=specs, name=f"{'__'.join(key)}__compared", can_subset=True)
+    def compare(context: dg.AssetCheckExecutionContext, home: DataHome, engine: Engine) -> Iterator[dg.AssetCheckResult]:
         with guarded():
             now, before = profiles(home)
             told = f"{now.label if now else 'nothing'} against {before.label if before else 'nothing'}"
-            for one in comparisons:
+            chosen = {check.name for check in context.selected_asset_check_keys}
+            for one in (one for one in comparisons if one.name in chosen):
                 finding = one.find(now, before, engine.k) if now else None
                 yield _result(finding, one, key, told=told, drawn=drawn)
 

@@ -273,13 +273,20 @@ def verify(release: Path, sensitive: Path | None, public_key: Path | None, as_js
 
 @cli.command()
 def status() -> None:
-    """Say where the data is and whether it is encrypted at rest."""
+    """Say where the data is, whether it is encrypted at rest, and what landed where no delivery is looked for."""
     from ctdc_pipeline.custody import unsealed
     from ctdc_pipeline.encryption import notice
+    from ctdc_pipeline.intake import misplaced
+    from ctdc_pipeline.landing import Landing
+    from ctdc_pipeline.partners.registry import SOURCES
 
     zones = _zones(warn=False)
     click.echo(f"home: {zones.root}")
     click.echo(f"sensitive zone: {notice()}; {unsealed(zones):,} of {len(zones.private_files()):,} files are in clear")
+    landing = Landing.from_environment(zones.landing)
+    click.echo(f"landing root: {landing}")
+    for problem in misplaced(landing.landed(), sources=SOURCES):
+        click.echo(f"ctdc: {problem}", err=True)
 
 
 @cli.command()

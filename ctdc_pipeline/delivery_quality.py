@@ -114,10 +114,10 @@ def pooled(one: Mapping[str, int], other: Mapping[str, int]) -> tuple[dict[str, 
 
 
 def row_counts(now: Profile, before: Profile | None, k: int) -> Finding:
-    """Rows against the state before."""
+    """Rows against the state before, and whether they are new at all."""
     states = {"before": before, "now": now}
     figures = [{"state": f"{name}: {one.label}", "rows": one.rows} for name, one in states.items() if one]
-    concerns: list[str] = []
+    concerns = [f"the files are those of {now.repeats}, byte for byte"] if now.repeats else []
     if before:
         low, high = EXPECTED_SIZE[now.kind]
         ratio = now.rows / max(before.rows, 1)
@@ -236,8 +236,8 @@ OF_DELIVERIES = (
     Comparison(
         "row_counts",
         "Rows against the delivery before. Warns if a snapshot holds less than 95 % or more than 150 % of them, an increment less"
-        " than half or more than twice.",
-        "Ask the partner whether the export is whole, or covers another period than before. Land it again if it is not.",
+        " than half or more than twice, or if the files are those of another refresh.",
+        "Ask the partner whether the export is whole and of this period. If it is not, have the right one landed for this refresh.",
         row_counts,
     ),
     Comparison(

@@ -75,13 +75,21 @@ def overview(landed: Iterable[Landed], *, landing: Landing, store: Store, source
 
 
 def misplaced(landed: Iterable[Landed], *, sources: Collection[str]) -> list[str]:
-    """Folders that can be no delivery, each with what is wrong: no such source, or no such refresh."""
+    """What of ``landed`` can be no delivery, each with its place and what to do: no such source, no such refresh, no folder.
+
+    Folders are told by the source they are in and files by their number, for their names may be anybody's.
+    """
     found: list[str] = []
     for one in landed:
+        place = one.source if one.source in sources else "a folder of no known source" if one.source else "the landing root"
         try:
             Refresh.parse(one.refresh)
         except ParameterError as error:
-            found.append(f"a folder of {one.source if one.source in sources else 'no known source'}: {error}")
+            if one.refresh:
+                found.append(f"a folder in {place}: {error}")
+            else:
+                where = "<refresh>/" if one.source in sources else "<source>/<refresh>/"
+                found.append(f"{len(one.files)} files in {place} are in no folder of a refresh. Move them to {where}, or away.")
         else:
             if one.source not in sources:
                 found.append(f"a folder for {one.refresh} is of no known source. Rename it to one of: {', '.join(sources)}.")

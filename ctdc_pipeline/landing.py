@@ -61,7 +61,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Landed:
-    """What is in one landed folder, by name. ``entries`` are all names, ``files`` those that belong to the delivery."""
+    """What is in one landed folder, by name. ``entries`` are all names, ``files`` those that belong to the delivery.
+
+    What lies beside the folders of refreshes, where no delivery is, has no ``refresh``; beside those of sources, no ``source``.
+    """
 
     source: str
     refresh: str
@@ -204,7 +207,8 @@ class Landing:
     def landed(self) -> tuple[Landed, ...]:
         """Every folder <source>/<refresh>, by source and period; those whose label means no period come last.
 
-        Names that begin with a dot are left alone. Raises ResourceError if the root cannot be listed.
+        So do files beside them, which are in no folder of a refresh. Names that begin with a dot are left alone. Raises
+        ResourceError if the root cannot be listed.
         """
         return self._attempt(self._landed)
 
@@ -256,12 +260,11 @@ class Landing:
         return ((parts.netloc if parts.scheme == "s3" else "") + unquote(parts.path)).rstrip("/")
 
     def _landed(self, system: Any) -> tuple[Landed, ...]:
-        sources = _folders(_listing(system, self._base or "/"))
-        found = [
-            self._folder(system, source, refresh)
-            for source in sources
-            for refresh in _folders(_listing(system, f"{self._base}/{source}", may_vanish=True))
-        ]
+        root = _listing(system, self._base or "/")
+        found = [_strays("", root)]
+        for source in _folders(root):
+            infos = _listing(system, f"{self._base}/{source}", may_vanish=True)
+            found += [_strays(source, infos), *(self._folder(system, source, refresh) for refresh in _folders(infos))]
         return tuple(sorted((one for one in found if one), key=_order))
 
     def _folder(self, system: Any, source: str, refresh: str) -> Landed | None:
@@ -415,6 +418,13 @@ def _listing(system: Any, folder: str, *, may_vanish: bool = False) -> dict[str,
 def _folders(infos: Mapping[str, Any]) -> list[str]:
     """The names of folders that may hold deliveries."""
     return [name for name, info in infos.items() if _plain(name) and not name.startswith(".") and _is_folder(info)]
+
+
+def _strays(source: str, infos: Mapping[str, Any]) -> Landed | None:
+    """What lies beside the folders that may hold deliveries, if anything does."""
+    folders = {*_folders(infos), ""}
+    entries = sorted(_entry(name, info) for name, info in infos.items() if name not in folders and not name.startswith("."))
+    return Landed(source, "", tuple(entries)) if entries else None
 
 
 def _is_folder(info: Mapping[str, Any]) -> bool:

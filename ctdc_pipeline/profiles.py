@@ -24,7 +24,7 @@ from ctdc_pipeline.files import read_parquet, write_parquet
 from ctdc_pipeline.partners.layout import Field, Layout, Source
 from ctdc_pipeline.refreshes import Refresh
 from ctdc_pipeline.sensitive_countries import NOTHING, DenyList
-from ctdc_pipeline.store import Delivery, Kind, Store
+from ctdc_pipeline.store import TERMS, Delivery, Kind, Store
 
 MISSING, FILLED, UNLISTED = "", "(filled)", "(not listed)"
 DECADE = 10
@@ -42,7 +42,7 @@ class Profile:
     """Counts of one state. ``values`` holds rows by value, by variable; ``outcomes`` rows by (outcome, rule).
 
     ``label`` tells people which state it is, ``content`` whether two are the same; ``until`` is the last day it is about.
-    A multi-select counts as each of its codes.
+    ``repeats`` is another refresh that was delivered as the same bytes. A multi-select counts as each of its codes.
     """
 
     label: str
@@ -52,6 +52,7 @@ class Profile:
     rows: int
     values: Mapping[str, Mapping[str, int]]
     outcomes: Mapping[tuple[str, str], int]
+    repeats: str = ""
 
     def missing(self, variable: str) -> int:
         """Rows without a value."""
@@ -75,13 +76,22 @@ def of_source(source: Source, *, store: Store, ingested: Path) -> tuple[Profile 
     An increment is not held against a snapshot. Neither exists before the first was ingested.
     """
     found: list[Delivery] = []
-    for delivery in store.deliveries(source.name):
+    kept = store.deliveries(source.name)
+    for delivery in kept:
         with suppress(TableError):
             if sent_and_whole(source, folder=ingested / delivery.refresh.label)[1] == delivery.content:
                 found.append(delivery)
     alike = [delivery for delivery in found if delivery.kind == found[-1].kind]
     profiles = [_of_ingested(source, delivery, ingested) for delivery in alike[-2:]]
-    return (profiles[-1] if profiles else None), (profiles[0] if len(profiles) > 1 else None)
+    if not profiles:
+        return None, None
+    others = (one.refresh.label for one in kept if _bytes(one) == _bytes(found[-1]) and one.refresh != found[-1].refresh)
+    return replace(profiles[-1], repeats=next(others, "")), (profiles[0] if len(profiles) > 1 else None)
+
+
+def _bytes(delivery: Delivery) -> set[str]:
+    """What the files of a delivery hold, whatever they are called."""
+    return {file.sha256 for file in delivery.files if file.name != TERMS}
 
 
 def _of_ingested(source: Source, one: Delivery, ingested: Path) -> Profile:

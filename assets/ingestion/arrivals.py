@@ -79,7 +79,7 @@ def landed_deliveries(context: dg.SensorEvaluationContext, home: DataHome) -> dg
         wrong = misplaced(landed, sources=SOURCES)
         for problem in wrong:
             context.log.warning(problem)
-        waiting = [one.key for one in landed if not seen.complete(one)]
+        waiting = [one.key for one in landed if one.refresh and not seen.complete(one)]
         context.update_cursor(json.dumps({"seen": seen.dump(), "dealt": dealt}))
         if not found:
             told = [*(f"{len(waiting)} not complete yet" for _ in waiting[:1]), *wrong]

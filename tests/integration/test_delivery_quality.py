@@ -11,9 +11,11 @@ import dagster as dg
 import pytest
 
 from ctdc_pipeline.corrections import TO_CORRECT, export_quarantine
+from ctdc_pipeline.definitions import build_defs
 from ctdc_pipeline.files import read_parquet
 from ctdc_pipeline.partners.registry import PARTNERS, SOURCES
-from tests.integration.conftest import Graph, told
+from resources.settings import DataHome, Engine
+from tests.integration.conftest import QUIET, Graph, told
 
 WAYS = ("accepted", "quarantined", "excluded", "superseded")
 DENIED = {"citizenship": ["UKR", "USA"], "CountryOfExploitation": ["RUS"]}
@@ -56,6 +58,16 @@ def test_a_delivery_unlike_the_last_one_warns_and_blocks_nothing(refreshed: Grap
     result = refreshed.run("full_refresh", last_year=2022)
     assert result.success, told(result)
     assert not checks(result)["harmonised/polaris", "missingness"].passed
+
+
+def test_one_warning_is_looked_at_alone(refreshed: Graph) -> None:
+    """A warning that comes only with seven others is not looked at again after a correction; Dagster refused to run one."""
+    one = dg.AssetCheckKey(dg.AssetKey(["harmonised", "polaris"]), "codes")
+    definitions = build_defs(resource_overrides={"home": DataHome(root=str(refreshed.zones.root))})
+    job = definitions.resolve_implicit_global_asset_job_def().get_subset(asset_selection=set(), asset_check_selection={one})
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = job.execute_in_process(instance=instance, run_config=QUIET)
+    assert [*checks(result)] == [("harmonised/polaris", "codes")]
 
 
 def test_the_first_state_has_nothing_to_be_compared_with(landed: Graph) -> None:
@@ -122,7 +134,6 @@ def test_a_longer_list_needs_another_refresh(refreshed: Graph, job: str, what: s
         assert what in told(result)
         return
     from assets.harmonised.victims import no_suppressed_country
-    from resources.settings import DataHome, Engine
 
     checked = no_suppressed_country(DataHome(root=str(refreshed.zones.root)), Engine(**settings))
     assert isinstance(checked, dg.AssetCheckResult)

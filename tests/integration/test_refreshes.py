@@ -154,10 +154,12 @@ def test_what_is_no_delivery_is_told_and_holds_nothing_up(refreshed: Graph, inst
     folder = corrected(refreshed)
     (refreshed.zones.landing / "polaris" / "H1-2021").mkdir()
     (refreshed.zones.landing / "nobody" / "2021").mkdir(parents=True)
+    (refreshed.zones.landing / "polaris" / "late.csv").touch()
     said = tick(refreshed, instance).skip_reason
     assert said is not None
     assert "refresh label is not understood" in str(said)
     assert "no known source" in str(said)
+    assert "1 files in polaris are in no folder of a refresh" in str(said)
     checksums(folder)
     assert len(tick(refreshed, instance).run_requests or []) == 1
 

@@ -278,3 +278,30 @@ def test_deliveries_are_listed_chosen_and_closed(tmp_path: Path, monkeypatch: py
     assert f"{found[0][2]} counts for polaris 2021-H1" in chosen.output
     assert CliRunner().invoke(cli, ["deliveries", "close", "polaris", "2021-H1"]).exit_code == 0
     assert "used, closed" in CliRunner().invoke(cli, ["deliveries", "list"]).output
+
+
+def test_what_landed_in_the_wrong_place_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A delivery dropped one folder too high, or into a misspelt one, would wait there and nobody would know."""
+    monkeypatch.setenv("CTDC_HOME", str(tmp_path))
+    root = land(tmp_path, "polaris", {}).parents[2]
+    assert "ctdc:" not in CliRunner().invoke(cli, ["status"]).stderr
+    (root / f"{SENTINEL}.csv").touch()
+    for place in (
+        f"polaris/{SENTINEL}.csv",
+        f"polaris/{SENTINEL}/cases.csv",
+        f"{SENTINEL}/2021/cases.csv",
+        f"{SENTINEL}/cases.csv",
+    ):
+        (root / place).parent.mkdir(exist_ok=True, parents=True)
+        (root / place).touch()
+    told = CliRunner().invoke(cli, ["status"]).stderr
+    assert SENTINEL not in told
+    for one in (
+        "1 files in the landing root are in no folder of a refresh. Move them to <source>/<refresh>/",
+        "1 files in polaris are in no folder of a refresh. Move them to <refresh>/",
+        "1 files in a folder of no known source are in no folder",
+        "a folder in polaris: the refresh label is not understood",
+        "a folder for 2021 is of no known source",
+    ):
+        assert one in told
+    assert CliRunner().invoke(cli, ["deliveries"]).stderr.endswith(told)

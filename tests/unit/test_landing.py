@@ -61,8 +61,8 @@ def test_folders_come_by_source_and_period(tmp_path: Path) -> None:
     ]
 
 
-def test_what_is_no_folder_of_a_delivery_is_left_alone(tmp_path: Path) -> None:
-    """A stray file or a hidden folder must not stop the deliveries beside it."""
+def test_what_is_in_no_folder_of_a_refresh_is_told_and_what_is_hidden_left_alone(tmp_path: Path) -> None:
+    """A stray file must not stop the deliveries beside it, nor wait for ever without anybody knowing."""
     deliver(tmp_path)
     deliver(tmp_path, ".snapshots/2021")
     deliver(tmp_path, "polaris/.trash")
@@ -70,7 +70,12 @@ def test_what_is_no_folder_of_a_delivery_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "polaris" / "cases.csv").touch()
     (tmp_path / "elsewhere").symlink_to(tmp_path / "polaris")
     (tmp_path / "polaris" / "2020").symlink_to(tmp_path / "polaris" / "2021-H1")
-    assert only(tmp_path).key == "polaris/2021-H1"
+    told = [(one.key, [entry.name for entry in one.files]) for one in Landing(tmp_path).landed()]
+    assert told == [
+        ("/", ["elsewhere", "readme.txt"]),
+        ("polaris/2021-H1", ["cases.csv", "list.csv"]),
+        ("polaris/", ["2020", "cases.csv"]),
+    ]
 
 
 def test_a_copy_is_whole_and_private(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from ctdc_pipeline.delivery_quality import row_counts
 from ctdc_pipeline.files import sha256
 from ctdc_pipeline.partners.registry import SOURCES
 from ctdc_pipeline.profiles import FILLED, MISSING, UNLISTED, Profile, keep, kept, of_delivery, of_partner, of_source
@@ -76,6 +77,18 @@ def test_a_delivery_is_held_against_the_one_before_of_its_kind(tmp_path: Path) -
     assert (now.label, now.kind, before.label) == ("2021", "increment", "2019")
     (ingested / "2019" / "files.parquet").unlink()
     assert of_source(source, store=store, ingested=ingested)[1] is None
+
+
+def test_the_same_bytes_for_another_refresh_are_told(tmp_path: Path) -> None:
+    """Guards against last year's export sent again as this year's, which looks as good as it did then."""
+    zones = home(tmp_path)
+    store, ingested, source = Store(zones.deliveries), zones.ingested("polaris"), SOURCES["polaris"]
+    for refresh, case, since in (("2019", "C1", ""), ("2020", "C2", ""), ("2021", "C1", 'since = "2020"')):
+        deliver(tmp_path, "polaris", {"Case_ID": case}, refresh=refresh, terms=since)
+        now, before = of_source(source, store=store, ingested=ingested)
+        assert now
+        assert now.repeats == ("2019" if refresh == "2021" else "")
+    assert row_counts(now, before, 10).concerns == ("the files are those of 2019, byte for byte",)
 
 
 def test_a_partners_profile_counts_its_cases_and_outcomes(tmp_path: Path) -> None:
