@@ -16,7 +16,7 @@ Profiles = Callable[[DataHome], tuple[Profile | None, Profile | None]]
 def comparison_checks(
     key: Sequence[str], *, comparisons: Sequence[Comparison], profiles: Profiles, drawn: bool = True
 ) -> dg.AssetChecksDefinition:
-    """One check for each of ``comparisons`` of the asset ``key``, made in one step, for they read the same tables; or those chosen.
+    """One check for each of ``comparisons`` of the asset ``key``, those chosen in one step, for they read the same tables.
 
     Unless ``drawn``, only what warns is plotted: a plot takes longer than all else here, and a backfill makes a hundred.
     """

@@ -237,7 +237,7 @@ OF_DELIVERIES = (
         "row_counts",
         "Rows against the delivery before. Warns if a snapshot holds less than 95 % or more than 150 % of them, an increment less"
         " than half or more than twice, or if the files are those of another refresh.",
-        "Ask the partner whether the export is whole and of this period. If it is not, have the right one landed for this refresh.",
+        "Ask the partner whether the export is whole and of this period. If not, have the right one landed for this refresh.",
         row_counts,
     ),
     Comparison(

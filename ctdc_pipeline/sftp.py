@@ -102,8 +102,8 @@ def connected(host: str, *, port: int, user: str | None, connect_seconds: float,
     except paramiko.AuthenticationException as error:
         raise ResourceError(
             f"the SFTP server {host} refused us ({type(error).__name__})",
-            remedy=f"Check the user of the URL, and that the server has the public key of {KEY_FILE} or of the agent; "
-            "a key with a passphrase goes through the agent.",
+            remedy=f"Check the user of the URL, and that the server has the public key of {KEY_FILE} or of the agent, or takes "
+            f"passwords and {PASSWORD} is the right one; a key with a passphrase goes through the agent.",
         ) from None
     except paramiko.SSHException as error:
         if "No authentication methods" not in str(error):

@@ -13,6 +13,9 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import paramiko
+from paramiko.common import AUTH_FAILED, AUTH_SUCCESSFUL, OPEN_SUCCEEDED
+
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 LOOPBACK = "127.0.0.1"
 
@@ -108,6 +111,43 @@ def sshd(folder: Path) -> Generator[int]:
     finally:
         server.terminate()
         server.wait()
+
+
+class _PasswordServer(paramiko.ServerInterface):
+    """Lets in one user by a password, as OpenSSH does only for users of the machine."""
+
+    def __init__(self, user: str, password: str) -> None:
+        self.known = user, password
+
+    def check_auth_password(self, username: str, password: str) -> int:
+        return AUTH_SUCCESSFUL if (username, password) == self.known else AUTH_FAILED
+
+    def check_channel_request(self, kind: str, chanid: int) -> int:
+        return OPEN_SUCCEEDED
+
+
+class _EmptyFolders(paramiko.SFTPServerInterface):
+    def list_folder(self, path: str) -> list[paramiko.SFTPAttributes]:
+        return []
+
+
+@contextmanager
+def password_sftp(key: Path, *, user: str, password: str) -> Generator[int]:
+    """The port of an SFTP server with the key ``key`` and nothing but empty folders, that asks ``user`` for a password."""
+    listener = socket.create_server((LOOPBACK, 0))
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                transport = paramiko.Transport(listener.accept()[0])
+                transport.add_server_key(paramiko.PKey.from_path(key))
+                transport.set_subsystem_handler("sftp", paramiko.SFTPServer, _EmptyFolders)
+                transport.start_server(server=_PasswordServer(user, password))
+
+    threading.Thread(target=serve, daemon=True).start()
+    with listener:
+        yield int(listener.getsockname()[1])
+        listener.shutdown(socket.SHUT_RDWR)
 
 
 def known_host(port: int, key: Path) -> str:

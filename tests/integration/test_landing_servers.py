@@ -1,10 +1,13 @@
 """Landing against real servers: an OpenSSH server, an S3 server over HTTP, and connections that are cut at any point."""
 
+import json
 import logging
 import os
 import stat
 import subprocess
+import time
 from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -16,7 +19,7 @@ from ctdc_pipeline import landing as landing_module
 from ctdc_pipeline import sftp
 from ctdc_pipeline.errors import CtdcError, DeliveryError, ParameterError, ResourceError
 from ctdc_pipeline.landing import Landing
-from tests.servers import LOOPBACK, SSHD, Proxy, known_host, proxied, sshd, user
+from tests.servers import LOOPBACK, SSHD, Proxy, known_host, password_sftp, proxied, sshd, user
 
 BUCKET = "landing"
 SECRET = "pa55-word-of-nobody"  # noqa: S105 (planted, to be searched for)
@@ -265,6 +268,52 @@ def test_a_key_that_the_server_does_not_know(over_sftp: Place, monkeypatch: pyte
     assert "refused us (AuthenticationException)" in refused(over_sftp)
 
 
+def test_a_password_that_the_server_does_not_take(over_sftp: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paramiko has an error of its own for it; the password must be in no message."""
+    monkeypatch.delenv(sftp.KEY_FILE)
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    monkeypatch.setenv("HOME", str(over_sftp.folder))
+    monkeypatch.setenv(sftp.PASSWORD, SECRET)
+    assert "refused us (BadAuthenticationType)" in (told := refused(over_sftp))
+    assert sftp.PASSWORD in told
+    assert SECRET not in told
+
+
+def test_a_password_is_a_way_in(over_sftp: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some servers know passwords only, and no test of a key says that they can be reached."""
+    key = over_sftp.keys / "host"
+    with password_sftp(key, user="partner", password=SECRET) as port:
+        (tmp_path / "known_hosts").write_text(known_host(port, key.with_suffix(".pub")))
+        monkeypatch.delenv(sftp.KEY_FILE)
+        monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+        monkeypatch.setenv("HOME", str(tmp_path))
+        there = Landing(f"sftp://partner@{LOOPBACK}:{port}/in", attempts=1)
+        monkeypatch.setenv(sftp.PASSWORD, SECRET)
+        assert there.landed() == ()
+        monkeypatch.setenv(sftp.PASSWORD, "wrong")
+        with pytest.raises(ResourceError, match=r"refused us \(AuthenticationException\)"):
+            there.landed()
+
+
+def test_an_agent_is_a_way_in(over_sftp: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key with a passphrase has no other way; with an agent that holds another key, the server says no."""
+    over_sftp.deliver()
+    monkeypatch.delenv(sftp.KEY_FILE)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", tmp_path / "agent"], stdout=subprocess.DEVNULL)
+    try:
+        while not (tmp_path / "agent").exists():
+            time.sleep(0.01)
+        subprocess.run(["ssh-add", "-q", over_sftp.keys / "stranger"], check=True)
+        assert "refused us (AuthenticationException)" in refused(over_sftp)
+        subprocess.run(["ssh-add", "-q", over_sftp.keys / "user"], check=True)
+        assert [one.key for one in over_sftp.landing.landed()] == ["polaris/2021-H1"]
+    finally:
+        agent.terminate()
+        agent.wait()
+
+
 @pytest.mark.parametrize("kind", ["missing", "no key", "with a passphrase"])
 def test_a_key_file_that_is_none(over_sftp: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str) -> None:
     """A mistyped setting is no fault of the server."""
@@ -292,13 +341,49 @@ def test_no_credentials_for_s3(over_s3: Place, monkeypatch: pytest.MonkeyPatch) 
     assert "may not be read (NoCredentialsError)" in refused(over_s3)
 
 
+@contextmanager
+def forbidding(place: Place, monkeypatch: pytest.MonkeyPatch, action: str) -> Generator[None]:
+    """Be a user whom S3 permits everything but ``action``; signatures and rights are checked as long."""
+    import boto3
+    from moto.core.authorization import enable_iam_authentication
+
+    iam: Any = boto3.client("iam", endpoint_url=place.s3.meta.endpoint_url)
+    name = f"nobody-{action.partition(':')[2]}"
+    iam.create_user(UserName=name)
+    rights = [{"Effect": effect, "Action": what, "Resource": "*"} for effect, what in (("Allow", "s3:*"), ("Deny", action))]
+    document = json.dumps({"Version": "2012-10-17", "Statement": rights})
+    iam.put_user_policy(UserName=name, PolicyName="rights", PolicyDocument=document)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    with monkeypatch.context() as patch, enable_iam_authentication():
+        patch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
+        patch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
+        yield
+
+
+def test_what_s3_does_not_permit(over_s3: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A forgotten permission is settled by who owns the bucket, so it must not look like a network that fails, or no delivery."""
+    over_s3.deliver()
+    (landed,) = over_s3.landing.landed()
+    with forbidding(over_s3, monkeypatch, "s3:GetObject"), pytest.raises(DeliveryError, match="a file may not be read"):
+        over_s3.landing.fetch(landed, target(tmp_path))
+    with forbidding(over_s3, monkeypatch, "s3:ListBucket"), pytest.raises(ResourceError, match=r"may not be read.*credentials"):
+        over_s3.landing.landed()
+    with forbidding(over_s3, monkeypatch, "s3:PutObject"):
+        assert [one.key for one in over_s3.landing.landed()] == ["polaris/2021-H1"], "the rights that docs/landing.md asks for"
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+        with pytest.raises(ResourceError, match="may not be read"):
+            over_s3.landing.landed()
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_links_on_a_server_are_not_followed(over_sftp: Place, tmp_path: Path) -> None:
     """A link could make us take in another partner's file, or one of the server's own."""
     over_sftp.deliver()
     (tmp_path / "other.csv").write_text("secret")
     (over_sftp.folder / "polaris/2021-H1/other.csv").symlink_to(tmp_path / "other.csv")
     (over_sftp.folder / "elsewhere").symlink_to(tmp_path)
-    (landed,) = over_sftp.landing.landed()
+    stray, landed = over_sftp.landing.landed()
+    assert (stray.key, [entry.name for entry in stray.files]) == ("/", ["elsewhere"])
     with pytest.raises(DeliveryError, match=r"file other\.csv: a link"):
         over_sftp.landing.fetch(landed, target(tmp_path))
 
