@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ BLOCK = 1 << 24  # bytes of bitmaps that one step looks at
 Codes = npt.NDArray[np.int32]
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+Words: TypeAlias = pa.Array | pa.ChunkedArray
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,14 @@ class Numbering:
             found[:, place] = np.where(column.is_valid().to_numpy(), listed, MISSING)
         return found
 
-    def number(self, variables: Sequence[str | None], values: Sequence[str | None]) -> Codes:
+    def number(self, variables: Words, values: Words) -> Codes:
         """int32 of each pair of a variable and a value; ``MISSING`` where neither is, ``UNLISTED`` where it is no attribute."""
-        known = {(name, value): self.first[name] + place for name, own in self.lists.items() for place, value in enumerate(own)}
-        known[None, None] = MISSING  # pyright: ignore[reportArgumentType]
-        return np.array([known.get(pair, UNLISTED) for pair in zip(variables, values, strict=True)], np.int32)  # pyright: ignore[reportCallIssue, reportArgumentType]
+        known = pa.array([f"{name}\0{value}" for name, own in self.lists.items() for value in own], pa.string())
+        words = [column.cast(pa.string()) for column in (variables, values)]
+        pairs = pc.call_function("binary_join_element_wise", [*words, pa.scalar("\0")])
+        index = pc.call_function("index_in", [pairs], pc.SetLookupOptions(known)).fill_null(UNLISTED)
+        nothing = np.asarray(variables.is_null()) & np.asarray(values.is_null())
+        return np.where(nothing, np.int32(MISSING), np.asarray(index))
 
     def keys(self, sets: Codes) -> Ints:
         """The key of each row of ``sets``, which are in ascending order and of one length."""
@@ -83,13 +88,20 @@ class Numbering:
         return keys
 
 
+def groups(codes: Codes) -> tuple[Codes, Ints]:
+    """The distinct rows, ascending, and how many there are of each."""
+    order = np.lexsort(codes.T[::-1])
+    new = np.zeros(len(codes), np.bool_)
+    new[:1] = True
+    for column in codes.T:
+        new[1:] |= np.diff(column[order]) != 0
+    starts = np.flatnonzero(new)
+    return codes[order[starts]], np.diff(starts, append=len(codes))
+
+
 def distinct(codes: Codes) -> Codes:
     """The distinct rows."""
-    order = np.lexsort(codes.T[::-1])
-    ordered = codes[order]
-    new = np.ones(len(ordered), np.bool_)
-    new[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
-    return ordered[new]
+    return groups(codes)[0]
 
 
 def counts(codes: Codes, *, size: int) -> Ints:
@@ -121,25 +133,22 @@ def supports(sensitive: Codes, records: Codes, *, numbering: Numbering) -> Ints:
 def _among(holders: Codes, records: Codes, *, numbering: Numbering) -> Ints:
     """How many of the rows ``holders`` hold each record."""
     used = np.unique(records[records >= 0])
-    everybody = _bitmap(np.ones(len(holders), np.bool_))
-    bitmaps = [_bitmap(holders[:, numbering.column[number]] == number) for number in used.tolist()]
-    laid = np.stack([everybody, *bitmaps])
+    packed = np.zeros((len(used) + 1, -(-len(holders) // 64) * 8), np.uint8)
+    packed[0, : -(-len(holders) // 8)] = np.packbits(np.ones(len(holders), np.bool_))  # for missing values: everybody
+    for place, number in enumerate(used.tolist(), 1):
+        packed[place, : -(-len(holders) // 8)] = np.packbits(holders[:, numbering.column[number]] == number)
+    laid = packed.view(np.uint64)
     slot = np.where(records >= 0, np.searchsorted(used, records) + 1, 0)
     found = np.empty(len(records), np.int64)
-    step = max(1, BLOCK // max(8, everybody.nbytes))
+    step = max(1, BLOCK // max(8, packed.shape[1]))
     for start in range(0, len(records), step):
         block = slot[start : start + step]
-        left = np.tile(everybody, (len(block), 1))
+        left = np.tile(laid[0], (len(block), 1))
         for place in range(block.shape[1]):
             filled = np.flatnonzero(block[:, place])
             left[filled] &= laid[block[filled, place]]
         found[start : start + step] = np.bitwise_count(left).sum(axis=1)
     return found
-
-
-def _bitmap(flags: Flags) -> npt.NDArray[np.uint64]:
-    packed = np.packbits(flags)
-    return np.pad(packed, (0, -len(packed) % 8)).view(np.uint64)
 
 
 def combinations(codes: Codes, *, numbering: Numbering, length: int, pairs: Flags) -> Iterator[tuple[int, Ints]]:

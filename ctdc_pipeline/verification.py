@@ -175,6 +175,7 @@ class Contents:
     manifest: Mapping[str, Any]
     numbering: proof.Numbering
     findings: Findings
+    tables: dict[str, pa.Table | None] = field(default_factory=dict)
 
     @property
     def k(self) -> int:
@@ -184,10 +185,16 @@ class Contents:
     def length(self) -> int:
         return self.manifest["reporting_length"]
 
-    def read(self, name: str, how: Callable[[Path], Any] | None = None) -> Any:
-        """The file's content, as a table of text unless told ``how`` to read it; None, and a finding, if that fails."""
+    def table(self, name: str) -> Any:
+        """The file as a table of text, read once; None, and a finding, if that fails."""
+        if name not in self.tables:
+            self.tables[name] = self.read(name, read_text_table)
+        return self.tables[name]
+
+    def read(self, name: str, how: Callable[[Path], Any]) -> Any:
+        """The file's content as ``how`` reads it; None, and a finding, if that fails."""
         try:
-            content = (how or read_text_table)(self.folder / name)
+            content = how(self.folder / name)
         except UNREADABLE as error:
             self.findings.require("readable", False, f"{name}: cannot be read ({type(error).__name__})")
             return None
@@ -219,45 +226,52 @@ def read_text_table(path: Path) -> pa.Table:
 
 
 def read_workbook(path: Path) -> pa.Table:
-    """The records in a workbook, over one sheet or several, as text. Raises one of the errors that readers raise."""
+    """The records in a workbook, over one sheet or several, as text. Raises one of the errors that readers raise.
+
+    Few of them differ, so that each distinct one is made text once.
+    """
     with zipfile.ZipFile(path) as archive:
         for part in archive.namelist():
-            if part.startswith("xl/worksheets/") and _has_formula(archive, part):
-                raise ValueError("a formula, whose value another program could change")
+            if part.startswith("xl/worksheets/") and _holds(archive, part, _SHOWN_OTHERWISE):
+                raise ValueError("a formula or a truth value, which another program could show otherwise")
     book = CalamineWorkbook.from_path(path)
-    rows: list[list[Any]] = []
-    for sheet in book.sheet_names:
-        heading, *own = book.get_sheet_by_name(sheet).to_python(skip_empty_area=False)
-        if heading != list(codebook().names):
+    names, distinct, numbers = list(codebook().names), dict[tuple[Any, ...], int](), list[int]()
+    for sheet in map(book.get_sheet_by_name, book.sheet_names):
+        if sheet.start != (0, 0):
+            raise ValueError("a sheet that does not begin in its first cell")
+        rows = sheet.iter_rows()
+        if (heading := next(rows)) != names:
             return pa.table({str(name): pa.array([], pa.string()) for name in heading})
-        rows += own
-    columns: list[tuple[Any, ...]] = list(zip(*rows, strict=True)) or [()] * len(codebook().names)
-    return pa.table([_texts(column) for column in columns], names=list(codebook().names))
+        numbers += [distinct.setdefault(tuple(row), len(distinct)) for row in rows]
+    columns = list(zip(*distinct, strict=True)) or [()] * len(names)
+    return pa.table([_words(column) for column in columns], names=names).take(pa.array(numbers, pa.int64()))
 
 
 def read_stata(path: Path) -> pa.Table:
     """The records in a Stata file as text, a name that Stata cuts written out. Raises one of the errors that readers raise."""
     frame: Any = pd.read_stata(path)
     short = {name[:STATA_NAME]: name for name in codebook().names}
-    columns = {
-        short.get(name, name): _texts(frame[name].astype(object).where(frame[name].notna(), None).tolist())
-        for name in map(str, frame.columns)
-    }
-    return pa.table(columns)
+    coded = {short.get(name, name): pa.array(frame[name]).dictionary_encode() for name in map(str, frame.columns)}
+    return pa.table({name: _words(column.dictionary.to_pylist()).take(column.indices) for name, column in coded.items()})
 
 
-def _texts(cells: Sequence[Any]) -> pa.Array:
+def _words(cells: Sequence[Any]) -> pa.Array:
     known = {cell: cell_text(cell) for cell in set(cells)}
     return pa.array(map(known.__getitem__, cells), pa.string())
 
 
-def _has_formula(archive: zipfile.ZipFile, part: str) -> bool:
+_SHOWN_OTHERWISE = tuple(map(re.compile, (rb"<f[\s/>]", rb":f[\s/>]", rb"=\s*[\"']b[\"']")))
+"""In the XML of a sheet: a formula, or a cell that is true or false, which equals 1 or 0 here and is another word elsewhere."""
+
+
+def _holds(archive: zipfile.ZipFile, part: str, what: Sequence[re.Pattern[bytes]]) -> bool:
+    """Whether one of ``what``, of a few bytes, is in a file of ``archive``."""
     tail = b""
     with archive.open(part) as file:
         while block := file.read(1 << 20):
-            if re.search(rb"<f[ />]", tail + block):
+            if any(one.search(tail + block) for one in what):
                 return True
-            tail = block[-2:]
+            tail = block[-16:]
     return False
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -53,6 +54,9 @@ _IDENTIFYING = re.compile(
 )
 
 _HASH = re.compile(r"(?<![0-9A-Za-z])[0-9a-f]{64}(?![0-9A-Za-z])")
+
+_RUN = b"0" * 64
+_HEXADECIMAL = bytes.maketrans(b"123456789abcdef", b"0" * 15)
 
 _TEXTS = {".csv", ".tsv", ".json", ".geojson", ".md", ".html", ".txt"}
 
@@ -200,38 +204,18 @@ def _texts(contents: Contents) -> None:
     for name in contents.manifest["files"]:
         path = contents.folder / name
         if path.suffix in _TEXTS and path.is_file():
-            unknown = set(_HASH.findall(path.read_text(encoding="utf-8", errors="replace"))) - known
+            content = path.read_bytes()
+            long = _RUN in content.translate(_HEXADECIMAL)  # most texts hold none, and looking for one is slow
+            unknown = set(_HASH.findall(content.decode(errors="replace"))) - known if long else ()
             contents.findings.require("pseudonyms", not unknown, f"{name}: {len(unknown)} hashes that nothing explains")
 
 
 def _records(contents: Contents) -> proof.Codes | None:
-    """Check the records and all their copies; the attributes of the distinct ones come back with their copies counted."""
+    """Check the records and all their copies; their attributes come back."""
     findings, k = contents.findings, contents.k
-    names = list(codebook().names)
-    copies: dict[str, pa.Table] = {}
-    for name in sorted(contents.manifest["files"]):
-        path = PurePosixPath(name)
-        how = {".xlsx": read_workbook, ".dta": read_stata}.get(path.suffix)
-        table = contents.read(name, how) if path.stem == RECORDS and (contents.folder / name).is_file() else None
-        if table is not None:
-            same = table.column_names == names
-            text = all(pa.types.is_string(kind) or pa.types.is_large_string(kind) for kind in table.schema.types)
-            findings.require("columns", text, f"{name}: not all columns are text")
-            if findings.require("columns", same, f"{name}: not the variables of the codebook in their order") and text:
-                copies[name] = table
-    if not copies:
+    codes = _copies(contents)
+    if codes is None:
         return None
-    first, *others = copies
-    for name in others:
-        same = all(copies[name][column].cast(pa.string()).equals(copies[first][column].cast(pa.string())) for column in names)
-        findings.require("copies", same, f"{name}: other records than {first}")
-    findings.note("copies", f"{len(copies)} copies")
-    codes = contents.numbering.codes(copies[first])
-    for name in copies:
-        own = codes if name == first else contents.numbering.codes(copies[name])
-        for place, variable in enumerate(names):
-            unlisted = int((own[:, place] == proof.UNLISTED).sum())
-            findings.require("code lists", not unlisted, f"{name}: {unlisted} values of {variable} are in no list")
     rows = contents.manifest["rows"].get(RECORDS)
     findings.require("rows", len(codes) == rows, f"the records: {len(codes):,}, where the manifest says otherwise")
     empty = int((codes == proof.MISSING).all(axis=1).sum())
@@ -243,11 +227,45 @@ def _records(contents: Contents) -> proof.Codes | None:
     return codes
 
 
+def _copies(contents: Contents) -> proof.Codes | None:
+    """Check that all copies of the records are the same ones; the attributes of the first copy that can be read."""
+    findings, names = contents.findings, list(codebook().names)
+    slow = {".xlsx": read_workbook, ".dta": read_stata}
+    there = [name for name in sorted(contents.manifest["files"]) if PurePosixPath(name).stem == RECORDS]
+    there = {name: PurePosixPath(name).suffix for name in there if (contents.folder / name).is_file()}
+    first = codes = None
+    copies = 0
+    with ThreadPoolExecutor() as threads:
+        reading = {name: threads.submit(slow[form], contents.folder / name) for name, form in there.items() if form in slow}
+        for name in there:
+            own = reading.get(name)
+            table = contents.read(name, lambda _, own=own: own.result()) if own else contents.table(name)
+            if table is None:
+                continue
+            text = all(pa.types.is_string(kind) or pa.types.is_large_string(kind) for kind in table.schema.types)
+            findings.require("columns", text, f"{name}: not all columns are text")
+            same = table.column_names == names
+            if not findings.require("columns", same, f"{name}: not the variables of the codebook in their order") or not text:
+                continue
+            copies += 1
+            table = table.cast(pa.schema([(column, pa.string()) for column in names]))
+            if first is not None and findings.require("copies", table.equals(first), f"{name}: other records than another copy"):
+                continue
+            numbered = contents.numbering.codes(table)
+            for place, variable in enumerate(names):
+                unlisted = int((numbered[:, place] == proof.UNLISTED).sum())
+                findings.require("code lists", not unlisted, f"{name}: {unlisted} values of {variable} are in no list")
+            if first is None:
+                first, codes = table, numbered
+    findings.note("copies", f"{copies} copies")
+    return codes
+
+
 def _aggregates(contents: Contents) -> Aggregates | None:
     """Check the aggregates by themselves."""
     findings, length, k, numbering = contents.findings, contents.length, contents.k, contents.numbering
     names = ["length", *(f"{part}_{place}" for place in range(1, length + 1) for part in ("variable", "value")), "count"]
-    if not (contents.folder / AGGREGATES).is_file() or (table := contents.read(AGGREGATES)) is None:
+    if not (contents.folder / AGGREGATES).is_file() or (table := contents.table(AGGREGATES)) is None:
         return None
     if not findings.require("aggregates", table.column_names == names, "not the columns of aggregates of this reporting length"):
         return None
@@ -257,8 +275,7 @@ def _aggregates(contents: Contents) -> Aggregates | None:
         return None
     sets = np.empty((len(table), length), np.int32)
     for place in range(length):
-        pair = table[f"variable_{place + 1}"].to_pylist(), table[f"value_{place + 1}"].to_pylist()
-        sets[:, place] = numbering.number(*pair)
+        sets[:, place] = numbering.number(table[f"variable_{place + 1}"], table[f"value_{place + 1}"])
     unlisted = int((sets == proof.UNLISTED).any(axis=1).sum())
     findings.require("code lists", not unlisted, f"{AGGREGATES}: {unlisted} combinations with a variable or value in no list")
     rows = contents.manifest["rows"].get("reportable_aggregates")
@@ -368,7 +385,7 @@ def _figures(contents: Contents, codes: proof.Codes | None, aggregates: Aggregat
 
 def _dictionary(contents: Contents) -> None:
     """Check that the data dictionary describes the variables as the codebook does."""
-    if not (contents.folder / DICTIONARY).is_file() or (table := contents.read(DICTIONARY)) is None:
+    if not (contents.folder / DICTIONARY).is_file() or (table := contents.table(DICTIONARY)) is None:
         return
     wanted = {
         "position": [str(variable.position) for variable in codebook().variables],
@@ -391,7 +408,7 @@ def _tables(contents: Contents) -> None:
         path = PurePosixPath(name)
         if path.suffix not in (*DELIMITERS, ".parquet") or not (contents.folder / name).is_file():
             continue
-        if (table := contents.read(name)) is None:
+        if (table := contents.table(name)) is None:
             continue
         bad = [
             column
@@ -401,7 +418,7 @@ def _tables(contents: Contents) -> None:
         findings.require("forbidden columns", not bad, f"{name}: {', '.join(bad)}")
         if path.stem != RECORDS:
             for column in set(table.column_names) & set(lists):
-                unlisted = len(set(map(str, table[column].drop_null().to_pylist())) - set(lists[column]))
+                unlisted = len(set(map(str, table[column].unique().drop_null().to_pylist())) - set(lists[column]))
                 findings.require("code lists", not unlisted, f"{name}: {unlisted} values of {column} are in no list")
 
 

@@ -67,34 +67,34 @@ def prove_products(contents: Contents, sensitive: proof.Codes) -> None:
     """Check the k-anonymised records against the sensitive ones: each must be of that many people."""
     if (table := _anonymised_table(contents)) is None:
         return
-    groups, times = _groups(contents.numbering.codes(table))
+    groups, times = proof.groups(contents.numbering.codes(table))
     more = int((proof.supports(sensitive, groups, numbering=contents.numbering) < times).sum())
     contents.findings.require("k-anonymised", not more, f"{more} groups are of more records than there are people like them")
 
 
 def _story(contents: Contents, name: str, aggregates: Aggregates | None) -> None:
     """One table of figures, broken down by the variables before them."""
-    if (table := contents.read(name)) is None:
+    if (table := contents.table(name)) is None:
         return
     by = table.column_names[: -len(FIGURES)]
     good = table.column_names == [*by, *FIGURES] and set(by) <= set(contents.numbering.lists)
     if contents.findings.require("protected tables", good, f"{name}: not the columns of a table"):
-        within = [([column] * len(table), table[column].to_pylist()) for column in by]
+        within = [(pa.repeat(column, len(table)), table[column]) for column in by]
         _figures(contents, "protected tables", name, table, within, aggregates)
 
 
 def _map(contents: Contents, name: str, aggregates: Aggregates | None) -> None:
     """Figures by country in each role, and the records of each country."""
-    if (table := contents.read(name)) is None:
+    if (table := contents.table(name)) is None:
         return
     columns = ["by", "country", "name", *FIGURES]
     if not contents.findings.require("map", table.column_names == columns, f"{name}: not the columns of the map"):
         return
     figure = table["variable"].is_valid()
     figures, totals = table.filter(figure), table.filter(pc.call_function("invert", [figure]))
-    within = [(figures["by"].to_pylist(), figures["country"].to_pylist())]
+    within = [(figures["by"], figures["country"])]
     _figures(contents, "map", name, figures, within, aggregates)
-    codes = contents.numbering.number(totals["by"].to_pylist(), totals["country"].to_pylist())[:, None]
+    codes = contents.numbering.number(totals["by"], totals["country"])[:, None]
     unlisted = int((codes < 0).sum())
     contents.findings.require("code lists", not unlisted, f"{name}: {unlisted} countries in no list")
     names = {country.iso3: country.name for country in countries().rows}
@@ -110,7 +110,7 @@ def _map(contents: Contents, name: str, aggregates: Aggregates | None) -> None:
 def _shapes(contents: Contents, name: str) -> None:
     """Shapes of countries whose figures are those of the map's table, in one of its roles."""
     said = contents.read(name, read_json)
-    if said is None or MAP_TABLE not in contents.manifest["files"] or (table := contents.read(MAP_TABLE)) is None:
+    if said is None or MAP_TABLE not in contents.manifest["files"] or (table := contents.table(MAP_TABLE)) is None:
         return
     found: set[tuple[str, ...]] = set()
     told: set[tuple[str, ...]] | None = None
@@ -131,7 +131,7 @@ def _shapes(contents: Contents, name: str) -> None:
     contents.findings.require("map", not places, f"{name}: {places} shapes are places or lines, not countries")
 
 
-Pairs = tuple[Sequence[str | None], Sequence[str | None]]
+Pairs = tuple[proof.Words, proof.Words]
 
 
 def _figures(
@@ -151,7 +151,7 @@ def _figures(
     findings.require(check, not less, f"{name}: {less} counts are more than their denominator")
     wrong = int((np.abs(100 * counts / np.maximum(wholes, 1) - shares) > ROUNDING).sum())
     findings.require(check, not wrong, f"{name}: {wrong} percentages are not those of their counts")
-    own = table["variable"].to_pylist(), table["value"].to_pylist()
+    own = table["variable"], table["value"]
     sets = np.sort(np.stack([contents.numbering.number(*pair) for pair in (*within, own)], axis=1), axis=1)
     unlisted = int((sets < 0).any(axis=1).sum())
     if not findings.require("code lists", not unlisted, f"{name}: {unlisted} figures of values in no list"):
@@ -160,7 +160,8 @@ def _figures(
     findings.require(check, not repeated, f"{name}: {repeated} figures are told twice")
     _reported(contents, check, name, sets, counts, aggregates)
     subject = {variable.name: variable.group if variable.kind == "flag" else variable.name for variable in codebook().variables}
-    groups = list(zip(*(column for pair in within for column in pair), map(subject.get, own[0]), strict=True))
+    columns = [column.to_pylist() for pair in within for column in pair]
+    groups = list(zip(*columns, map(subject.get, own[0].to_pylist()), strict=True))
     most: Counter[tuple[str | None, ...]] = Counter()
     for group, count in zip(groups, counts.tolist(), strict=True):
         most[group] += count + k - 1
@@ -216,7 +217,7 @@ def _package(contents: Contents, name: str) -> None:
         schema = resource.get("schema")
         fields = schema.get("fields", []) if isinstance(schema, dict) else []
         fields = [field for field in fields if isinstance(field, dict)] if isinstance(fields, list) else []
-        if fields and PurePosixPath(path).suffix in (*DELIMITERS, ".parquet") and (table := contents.read(path)) is not None:
+        if fields and PurePosixPath(path).suffix in (*DELIMITERS, ".parquet") and (table := contents.table(path)) is not None:
             same = [field.get("name") for field in fields] == table.column_names
             findings.require("data package", same, f"{name}: other columns of {path}")
         if PurePosixPath(path).stem == RECORDS:
@@ -255,23 +256,16 @@ def _anonymised_table(contents: Contents) -> pa.Table | None:
     """The k-anonymised records with all variables of the release, those that it leaves out missing."""
     if ANONYMISED not in contents.manifest["files"] or not (contents.folder / ANONYMISED).is_file():
         return None
-    if (table := contents.read(ANONYMISED)) is None:
+    if (table := contents.table(ANONYMISED)) is None:
         return None
     nothing = pa.nulls(len(table), pa.string())
     return pa.table({name: table[name] if name in table.column_names else nothing for name in codebook().names})
 
 
-def _groups(codes: proof.Codes) -> tuple[proof.Codes, proof.Ints]:
-    """The distinct records, and how many there are of each."""
-    order = np.lexsort(codes.T[::-1])
-    starts = np.flatnonzero(np.r_[True, (np.diff(codes[order], axis=0) != 0).any(axis=1)][: len(codes)])
-    return codes[order][starts], np.diff(starts, append=len(codes))
-
-
 def _anonymised(contents: Contents, name: str, aggregates: Aggregates | None) -> None:
     """Only quasi-identifiers, every group of 11 or a multiple, and no value more often than is reported of all people."""
     findings, numbering = contents.findings, contents.numbering
-    table = contents.read(name)
+    table = contents.table(name)
     whole = _anonymised_table(contents)
     if table is None or whole is None:
         return
@@ -279,7 +273,7 @@ def _anonymised(contents: Contents, name: str, aggregates: Aggregates | None) ->
     same = table.column_names == allowed
     findings.require("k-anonymised", same, f"{name}: not the quasi-identifiers in the order of the codebook")
     codes = numbering.codes(whole)
-    groups, times = _groups(codes)
+    groups, times = proof.groups(codes)
     small = int(((times < ANONYMITY) | (times % ANONYMITY != 0)).sum())
     findings.require("k-anonymised", not small, f"{name}: {small} groups of fewer than {ANONYMITY}, or of no multiple of it")
     empty = int((codes == proof.MISSING).all(axis=1).sum())
