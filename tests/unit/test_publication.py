@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from ctdc_pipeline import custody, register
+from ctdc_pipeline.cli import cli
 from ctdc_pipeline.errors import CtdcError, ParameterError, PrivacyError, ReleaseError, ResourceError
 from ctdc_pipeline.files import read_parquet, sha256, write_parquet
 from ctdc_pipeline.publication import publish, withdraw
@@ -269,6 +271,18 @@ def test_a_withdrawn_release_leaves_a_tombstone_and_its_version(published: Zones
             withdraw(published, version, reason="a test")
     with pytest.raises(ReleaseError, match="exists already"):
         candidate(published, "1")
+
+
+def test_a_release_is_withdrawn_from_the_command_line(published: Zones, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the day of a withdrawal nobody has time for a command that was never run."""
+    monkeypatch.setenv("CTDC_HOME", str(published.root))
+    assert "--reason" in CliRunner().invoke(cli, ["withdraw", "1"]).stderr
+    assert not (published.releases / "1" / "WITHDRAWN.json").exists()
+    done = CliRunner().invoke(cli, ["withdraw", "1", "--reason", "a test"])
+    assert done.exit_code == 0, done.output
+    assert json.loads((published.releases / "1" / "WITHDRAWN.json").read_text())["reason"] == "a test"
+    again = CliRunner().invoke(cli, ["withdraw", "1", "--reason", "a test"])
+    assert isinstance(again.exception, CtdcError)
 
 
 def test_an_interrupted_withdrawal_is_run_again(published: Zones, monkeypatch: pytest.MonkeyPatch) -> None:
