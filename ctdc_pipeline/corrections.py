@@ -14,9 +14,9 @@ import pandas as pd
 from ctdc_pipeline.current import sent_and_whole
 from ctdc_pipeline.errors import ParameterError, TableError
 from ctdc_pipeline.files import read_parquet, staged
-from ctdc_pipeline.partners.layout import Layout, Source
+from ctdc_pipeline.partners.layout import Source
 from ctdc_pipeline.partners.registry import PARTNERS, SOURCES
-from ctdc_pipeline.samples.writing import write_csv, write_workbook
+from ctdc_pipeline.partners.writing import write
 from ctdc_pipeline.store import TERMS, Store
 from ctdc_pipeline.zones import Zones
 
@@ -76,7 +76,7 @@ def _export(source: Source, folder: Path, zones: Zones) -> Corrections | None:
     places = len(broken.drop_duplicates(["refresh", "source_file", "source_row"]))
     columns = [DELIVERED, TO_CORRECT, *(field.name for field in source.cases.fields)]
     for name, part in found.groupby("_file"):
-        _write(part.loc[:, columns], folder / str(name), source.cases)
+        write(part.loc[:, columns], folder / str(name), layout=source.cases)
     if len(found):
         _write_rest(source, folder, zones, latest=used[-1].refresh.label)
     return Corrections(source.name, folder, len(found), used[-1].refresh.label, places - len(found))
@@ -104,13 +104,6 @@ def _write_rest(source: Source, folder: Path, zones: Zones, *, latest: str) -> N
             frame = read_parquet(zones.ingested(source.name) / latest / f"{name}.parquet").to_pandas()
             names = [field.name for field in layout.fields]
             rows = frame[names].iloc[:0] if layout.may_be_empty else frame[names]
-            _write(rows, folder / layout.file_pattern.replace("*", ""), layout)
+            write(rows, folder / layout.file_pattern.replace("*", ""), layout=layout)
     with staged(folder / TERMS) as part:
         part.write_text(f'kind = "increment"\nsince = "{latest}"\n', encoding="utf-8")
-
-
-def _write(frame: pd.DataFrame, path: Path, layout: Layout) -> None:
-    if layout.format == "xlsx":
-        write_workbook(frame, path, sheet=layout.sheet)
-    else:
-        write_csv(frame, path, delimiter=layout.delimiter, encoding=layout.encoding)

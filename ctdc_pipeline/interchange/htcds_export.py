@@ -15,8 +15,8 @@ import pyarrow as pa
 from ctdc_pipeline.codebook import Variable, codebook
 from ctdc_pipeline.errors import TableError
 from ctdc_pipeline.interchange.htcds import CASE, LABELS, LAYOUT
-from ctdc_pipeline.samples.writing import write_workbook
 from ctdc_pipeline.tables import require_writable, unwritable, write_table
+from ctdc_pipeline.workbook import Sheet, write_workbook
 
 COLUMNS: tuple[str, ...] = (
     CASE,
@@ -144,7 +144,7 @@ def write_htcds(table: pa.Table, path: Path) -> None:
     labels = pd.DataFrame([[LABELS.get(name) for name in COLUMNS]], columns=list(COLUMNS))
     rows = made.to_pandas().astype(object).replace("", None)
     with unwritable(path):
-        write_workbook(pd.concat([labels, rows]), path, sheet="HTCDS", hide_headings=True)
+        write_workbook(path, [Sheet.of("HTCDS", pd.concat([labels, rows]), hide_headings=True)])
 
 
 def _variable(name: str) -> Variable | None:

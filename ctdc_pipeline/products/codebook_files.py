@@ -21,7 +21,7 @@ from ctdc_pipeline.products.document import Block, Document, Span, parse, plain,
 from ctdc_pipeline.products.imprint import imprint
 from ctdc_pipeline.products.inputs import Inputs
 from ctdc_pipeline.products.records import is_number, stata_name
-from ctdc_pipeline.products.workbook import Cell, Sheet, write_workbook
+from ctdc_pipeline.workbook import Cell, Sheet, write_workbook
 
 NAME = "codebook"
 MOST_COUNTRIES = 10

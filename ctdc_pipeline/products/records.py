@@ -16,8 +16,8 @@ import pyarrow as pa
 from ctdc_pipeline.codebook import Variable, codebook
 from ctdc_pipeline.files import staged, write_parquet
 from ctdc_pipeline.products.inputs import Inputs
-from ctdc_pipeline.products.workbook import MOST_ROWS, Cell, Sheet, write_workbook
 from ctdc_pipeline.tables import as_text, write_table
+from ctdc_pipeline.workbook import MOST_ROWS, Cell, Sheet, write_workbook
 
 NAME = "global_synthetic_dataset"
 LONGEST_NAME = 32

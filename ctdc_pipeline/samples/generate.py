@@ -14,11 +14,11 @@ from ctdc_pipeline.errors import ParameterError
 from ctdc_pipeline.files import staged
 from ctdc_pipeline.partners.layout import Source
 from ctdc_pipeline.partners.registry import SOURCES
+from ctdc_pipeline.partners.writing import write
 from ctdc_pipeline.refreshes import Refresh
 from ctdc_pipeline.samples import a21, export, iom_legacy, iom_mimosa, liberty_shared, otsh, polaris
 from ctdc_pipeline.samples.planting import Mask, Planting, Rows
 from ctdc_pipeline.samples.population import Persons, chosen, population
-from ctdc_pipeline.samples.writing import write_csv, write_workbook
 from ctdc_pipeline.store import TERMS
 
 SMALLEST = 100
@@ -226,7 +226,6 @@ def _write(path: Path, content: pd.DataFrame | str, source: Source) -> None:
     if isinstance(content, str):
         with staged(path) as part:
             part.write_text(content, encoding="utf-8")
-    elif path.suffix == ".xlsx":
-        write_workbook(export.typed(content, source.cases), path, sheet=source.cases.sheet)
     else:
-        write_csv(content, path, delimiter=source.cases.delimiter, encoding=source.cases.encoding)
+        cells = export.typed(content, source.cases) if path.suffix == ".xlsx" else content
+        write(cells, path, layout=source.cases)

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ctdc_pipeline import workbook
 from ctdc_pipeline.codebook import codebook
-from ctdc_pipeline.products import records, workbook
+from ctdc_pipeline.products import records
 from ctdc_pipeline.products.inputs import Inputs
 from tests.products import USA, inputs_of, table
 

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
+import pandas as pd
 from xlsxwriter import Workbook
 
 from ctdc_pipeline.errors import TableError
 from ctdc_pipeline.files import staged
 
-Cell = str | int | float | None
+Cell = str | int | float | date | None
 
 MOST_ROWS = 1_048_576
 EPOCH = datetime(1980, 1, 1, tzinfo=UTC)
@@ -23,22 +24,32 @@ EPOCH = datetime(1980, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Sheet:
-    """One table: its first row are headings, bold and always in view; ``widths`` of the first columns in characters."""
+    """One table: its first row are headings, bold and always in view or hidden; ``widths`` of the first columns in characters."""
 
     name: str
     rows: Iterable[Sequence[Cell]]
     widths: Sequence[int] = ()
+    hide_headings: bool = False
+
+    @classmethod
+    def of(cls, name: str, frame: pd.DataFrame, *, hide_headings: bool = False) -> Sheet:
+        """The sheet of a data frame whose cells are ``Cell``."""
+        rows = zip(*(frame[column].tolist() for column in frame), strict=True)
+        return cls(name, [list(frame.columns), *rows], hide_headings=hide_headings)
 
 
-def write_workbook(path: Path, sheets: Sequence[Sheet], *, title: str) -> None:
+def write_workbook(path: Path, sheets: Sequence[Sheet], *, title: str = "") -> None:
     """Write ``sheets`` to ``path``, whole or not at all. Raises OSError, and TableError for more rows than a sheet can have."""
     with staged(path) as part, Workbook(str(part), {"constant_memory": True, "tmpdir": str(path.parent)}) as book:
         book.set_properties({"title": title, "created": EPOCH})
         bold = book.add_format({"bold": True})
         quoted = book.add_format({"num_format": "@", "quote_prefix": True})
+        day = book.add_format({"num_format": "yyyy-mm-dd"})
         for one in sheets:
             sheet = book.add_worksheet(one.name)
             sheet.freeze_panes(1, 0)
+            if one.hide_headings:
+                sheet.set_row(0, options={"hidden": True})
             for column, width in enumerate(one.widths):
                 sheet.set_column(column, column, width)
             for row, cells in enumerate(one.rows):
@@ -50,5 +61,7 @@ def write_workbook(path: Path, sheets: Sequence[Sheet], *, title: str) -> None:
                     if isinstance(cell, str):
                         formula = cell.startswith(("=", "+", "-", "@", "'"))
                         sheet.write_string(row, column, cell, bold if row == 0 else quoted if formula else None)
-                    elif cell is not None:
+                    elif isinstance(cell, (int, float)):
                         sheet.write_number(row, column, cell)
+                    elif cell is not None:
+                        sheet.write_datetime(row, column, cell, day)  # pyright: ignore[reportArgumentType] (it takes days, too)
