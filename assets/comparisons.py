@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import dagster as dg
 
-from assets.reporting import guarded, plot
+from assets.reporting import grid, guarded, plot
 from ctdc_pipeline.delivery_quality import Comparison, Finding
 from ctdc_pipeline.profiles import Profile
 from resources.settings import DataHome, Engine
@@ -38,11 +38,9 @@ def comparison_checks(
 def _result(finding: Finding | None, one: Comparison, key: Sequence[str], *, told: str, drawn: bool) -> dg.AssetCheckResult:
     figures: dict[str, dg.MetadataValue | str] = {"compared": told}
     if finding:
-        records = [dg.TableRecord(dict(row)) for row in finding.figures]
-        columns = [dg.TableColumn(name) for name in (finding.figures or [{}])[0]]
         if drawn or finding.concerns:
             figures["plot"] = plot(finding.plot())
-        figures["figures"] = dg.MetadataValue.table(records, schema=dg.TableSchema(columns))
+        figures["figures"] = grid(finding.figures)
     concerns = finding.concerns if finding else ()
     return dg.AssetCheckResult(
         asset_key=dg.AssetKey(key),

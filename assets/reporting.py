@@ -1,7 +1,7 @@
 """What assets and checks tell Dagster: tables and releases in figures, and failures without a value of a case. No assets here."""
 
 from base64 import b64encode
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -54,7 +54,7 @@ def table_result(path: Path, *, key: Sequence[str] = (), **figures: dg.MetadataV
     )
 
 
-def release_result(done: Release, **said: str) -> Materialized:
+def release_result(done: Release, **said: dg.MetadataValue | str) -> Materialized:
     """The materialisation of a release or a candidate: version, ``said``, rows, columns, folder, its proof and its files."""
     return dg.MaterializeResult(
         metadata={
@@ -74,6 +74,12 @@ def column_schema(path: Path) -> dg.TableSchema:
     described = {variable.name: variable.definition for variable in codebook().harmonised}
     columns = [dg.TableColumn(field.name, str(field.type), described.get(field.name)) for field in parquet_schema(path)]
     return dg.TableSchema(columns)
+
+
+def grid(rows: Sequence[Mapping[str, Any]]) -> dg.MetadataValue:
+    """Figures as a table, with the columns of the first row."""
+    columns = [dg.TableColumn(name) for name in (rows or [{}])[0]]
+    return dg.MetadataValue.table([dg.TableRecord(dict(row)) for row in rows], schema=dg.TableSchema(columns))
 
 
 def plot(svg: str) -> dg.MetadataValue:

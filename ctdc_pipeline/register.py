@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,16 @@ def history(zones: Zones) -> list[Published]:
 def last(releases: Sequence[Published]) -> Published | None:
     """The last of ``releases`` that was not withdrawn."""
     return next((release for release in reversed(releases) if not release.withdrawn), None)
+
+
+def first_released(zones: Zones) -> dict[str, str]:
+    """By the content hash of a delivery, the first release, by name, that was made of it and is public. Verifies nothing."""
+    found: dict[str, str] = {}
+    for folder in sorted((path.parent for path in zones.releases.glob(f"*/{MANIFEST}")), reverse=True):
+        with suppress(ReleaseError):  # A candidate is refused then; a refresh is not.
+            for source in read_manifest(folder)["deliveries"].values():
+                found |= dict.fromkeys(source["content"].values(), folder.name)
+    return found
 
 
 def file_hashes(folder: Path) -> dict[str, str]:

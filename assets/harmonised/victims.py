@@ -7,13 +7,16 @@ import dagster as dg
 
 from assets.gates import plain, schema_gate, verdict
 from assets.harmonised.partners import CASES
-from assets.reporting import KINDS, OWNERS, Materialized, guarded, table_result
+from assets.reporting import KINDS, OWNERS, Materialized, grid, guarded, table_result
 from ctdc_pipeline.errors import CtdcError, PrivacyError
 from ctdc_pipeline.files import read_parquet
 from ctdc_pipeline.harmonise import ACCOUNTING, DELIVERIES, EXCLUDED, QUARANTINE, delivered_rows, prove, unite
 from ctdc_pipeline.partners.registry import PARTNERS
+from ctdc_pipeline.register import first_released
 from ctdc_pipeline.schemas import harmonised_schema
 from ctdc_pipeline.sensitive_countries import SUPPRESSED
+from ctdc_pipeline.store import SHORT
+from ctdc_pipeline.zones import Zones
 from resources.settings import DataHome, Engine
 
 
@@ -61,6 +64,13 @@ suppressed = _table(
     "Internal: counts only, not protected. For the data team and the release approver.",
 )
 
+_COUNTED = {
+    "quarantine": ["source", "field", "rule"],
+    "exclusions": ["source", "rule"],
+    "accounting": ["source", "outcome", "rule"],
+}
+"""By which columns the rows of a table are counted in its metadata."""
+
 ALL = (victims, quarantine, exclusions, accounting, deliveries, suppressed)
 
 
@@ -73,7 +83,21 @@ def united(home: DataHome) -> Iterator[Materialized]:
         summary = unite(PARTNERS, store=home.store(), **stages)
         figures: dict[str, Any] = {"partners": ", ".join(PARTNERS), "rows_in": summary.rows, "accepted": summary.accepted}
         for spec in ALL:
-            yield table_result(zones.table(*spec.key.path), **figures)
+            yield table_result(zones.table(*spec.key.path), **figures, **_told(spec.key.path[1], zones))
+
+
+def _told(name: str, zones: Zones) -> dict[str, Any]:
+    """The figures for which people open a table: what it counts, or the deliveries and the first release made of each."""
+    table = read_parquet(zones.table("harmonised", name))
+    if name == "deliveries":
+        released = first_released(zones)
+        rows = [{**row, "released": released.get(row["content"], "not yet")} for row in table.to_pylist()]
+        return {"deliveries": grid([{**row, "content": row["content"][:SHORT]} for row in rows])}
+    if columns := _COUNTED.get(name):
+        counts = table.group_by(columns).aggregate([("rows", "sum") if name == "accounting" else ([], "count_all")])
+        ordered = counts.sort_by([(column, "ascending") for column in columns])
+        return {"counts": grid(ordered.rename_columns([*columns, "rows"]).to_pylist())}
+    return {}
 
 
 victims_schema = schema_gate(victims, lambda engine: harmonised_schema(engine.last_year))

@@ -4,7 +4,7 @@ import dagster as dg
 
 from assets.gates import schema_gate
 from assets.harmonised.victims import victims
-from assets.reporting import KINDS, OWNERS, Materialized, guarded, table_result
+from assets.reporting import KINDS, OWNERS, Materialized, grid, guarded, table_result
 from ctdc_pipeline import duplicates
 from ctdc_pipeline.files import read_parquet, write_parquet
 from resources.settings import DataHome
@@ -26,9 +26,7 @@ def possible_duplicates(home: DataHome) -> Materialized:
     path = zones.table("quality", "possible_duplicates")
     write_parquet(found.counts, zones.table("quality", COUNTS))
     write_parquet(found.pairs, path)
-    records = [dg.TableRecord(row) for row in found.counts.to_pylist()]
-    schema = dg.TableSchema([dg.TableColumn(name) for name in found.counts.column_names])
-    return table_result(path, by_partners=dg.MetadataValue.table(records, schema=schema))
+    return table_result(path, by_partners=grid(found.counts.to_pylist()))
 
 
 possible_duplicates_schema = schema_gate(possible_duplicates, lambda _: duplicates.schema())

@@ -104,7 +104,8 @@ def test_the_release_says_what_is_new(refreshed: Graph) -> None:
     """A reader must be able to tell a partner who sent nothing from one whose figures did not change."""
     assert refreshed.release().success
     corrected(refreshed)
-    assert refreshed.refresh().success
+    made = refreshed.refresh()
+    assert made.success
     assert refreshed.release().success
     one, two = (json.loads((folder / "manifest.json").read_text()) for folder in refreshed.released())
     assert {source: said["state"] for source, said in one["deliveries"].items() if said["state"] != "missing"} == dict.fromkeys(
@@ -116,6 +117,14 @@ def test_the_release_says_what_is_new(refreshed: Graph) -> None:
     assert states["iom_mimosa"][0] == "carried forward"
     assert two["deliveries"]["liberty_shared"]["stopped"] == "2024-01-01"
     assert set(two["deliveries"]["polaris"]["content"]) == {REFRESH, NEXT}
+    shown = {
+        event.asset_key.path[1]: event.metadata for event in made.asset_materializations_for_node("united") if event.asset_key
+    }
+    rows = [record.data for record in shown["deliveries"]["deliveries"].value.records]  # type: ignore[union-attr]
+    assert {row["released"] for row in rows if row["refresh"] != NEXT} == {one["version"]}
+    assert {row["released"] for row in rows if row["refresh"] == NEXT} == {"not yet"}
+    counted = [record.data for record in shown["accounting"]["counts"].value.records]  # type: ignore[union-attr]
+    assert sum(row["rows"] for row in counted) == shown["accounting"]["rows_in"].value
 
 
 def test_the_sensor_takes_in_what_its_checksums_call_complete(refreshed: Graph, instance: dg.DagsterInstance) -> None:
