@@ -402,10 +402,10 @@ def export(source: Path, output: Path, form: str) -> None:
 @click.argument("folder", type=PATH)
 @click.option("--outside", is_flag=True, help="Allow a FOLDER outside the sensitive zone. Keep it as safe: it will hold cases.")
 def quarantine(name: str, folder: Path, outside: bool) -> None:
-    """Write the rows in quarantine to FOLDER, in the partner's own layout and with what to correct, to be sent to the partner.
+    """Write the rows in quarantine to FOLDER, in the layout they came in and with what to correct, to be sent to the partner.
 
     Two columns before the others say where each row was and which rules it breaks; they are ignored when the file comes back.
-    Corrected, the folder of a source lands as a refresh after the one that is told, and replaces the rows by case. Not encrypted.
+    Corrected, each folder lands as a refresh of its own after the one that is told, and replaces the rows by case. Not encrypted.
 
     \b
     Example:
@@ -419,9 +419,6 @@ def quarantine(name: str, folder: Path, outside: bool) -> None:
         done = export_quarantine(name, folder, zones=zones, outside=outside)
     for one in done:
         click.echo(f"{one.rows:,} rows of {one.source} in {one.folder}; land them corrected as a refresh after {one.since}")
-        if one.standard_form:
-            told = "came in the standard form and are not among them; have them corrected where they came from"
-            click.echo(f"ctdc: {one.standard_form:,} rows of {one.source} {told}", err=True)
     if not done:
         click.echo(f"nothing of {name} is in quarantine")
 

@@ -4,6 +4,7 @@ import csv
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
@@ -13,7 +14,8 @@ from ctdc_pipeline.errors import ParameterError, TableError
 from ctdc_pipeline.harmonise import unite
 from ctdc_pipeline.partners.registry import SOURCES
 from ctdc_pipeline.store import Store
-from tests.deliveries import FILES, REFRESH, VALID, deliver, harmonise_all, harmonised, home, outcome, receive
+from ctdc_pipeline.workbook import Sheet, write_workbook
+from tests.deliveries import FILES, REFRESH, VALID, deliver, harmonise_all, harmonised, home, land, outcome, receive
 
 BAD = {"Victim_ID": "V2", "Victim_Gender": "Femal", "Victim_Age_At_Report": "x", "Call_Narrative": 'said, "no"\nand left'}
 
@@ -27,7 +29,7 @@ def test_quarantine_goes_out_in_the_partners_own_layout(tmp_path: Path) -> None:
     """Guards against a list of row numbers with which a partner can do nothing."""
     harmonised(tmp_path, "polaris", {}, BAD)
     (done,) = export_quarantine("polaris", tmp_path / "sensitive" / "outbox", zones=home(tmp_path))
-    assert (done.rows, done.since, done.standard_form) == (1, REFRESH, 0)
+    assert (done.rows, done.since) == (1, REFRESH)
     (row,) = read(done.folder / FILES["polaris"])
     assert row.pop(DELIVERED) == f"{REFRESH}, {FILES['polaris']}, row 2"
     assert row.pop(TO_CORRECT) == "Victim_Gender: unknown-code; Victim_Age_At_Report: not-a-whole-number"
@@ -82,6 +84,54 @@ def test_every_source_takes_back_what_it_was_given(tmp_path: Path, source: str) 
     again = harmonise_all(tmp_path, SOURCES[source].partner)
     assert again.excluded == {"superseded": 1}
     assert again.quarantined == {"unknown-code": 1}
+
+
+HTCDS = {
+    "Case_ID": "C7",
+    "Victim_ID": "V1",
+    "vic_TraffickingStatus": "Possible victim of trafficking",
+    "cas_IncomingReferralDate": "2021-03-07",
+    "vic_TypeOfExploitation": "ForcedLabour;SexualExploitation",
+    "prs_Gender": "Feminine",
+    "prs_Citizenship": "Nepal",
+}
+
+
+@pytest.mark.parametrize("name", ["cases.csv", "cases.xlsm"])
+def test_what_came_as_htcds_goes_out_and_comes_back_as_htcds(tmp_path: Path, name: str) -> None:
+    """Guards against rows that are held back for ever because they came in the standard instead of the partner's own layout."""
+    deliver(tmp_path, "polaris", {}, BAD)
+    zones, (before, after, last) = home(tmp_path), ("2021-07-15", "2021-07-16", "2021-07-17")
+    folder = land(tmp_path, "polaris_opt_outs", refresh=before).parent
+    sent = pd.DataFrame([HTCDS, {**HTCDS, "Case_ID": "C8", "prs_Gender": "wrong", "vic_TypeOfExploitation": "wrong"}])
+    if name.endswith("csv"):
+        sent.to_csv(folder / name, index=False)
+    else:
+        write_workbook(folder / name, [Sheet.of("HTCDS", sent)])
+    receive(tmp_path, "polaris", refresh=before)
+    assert harmonise_all(tmp_path, "polaris").quarantined == {"unknown-code": 2}
+
+    own, standard = export_quarantine("polaris", zones.outbox / "one", zones=zones)
+    assert [(one.folder.name, one.rows, one.since) for one in (own, standard)] == [
+        ("polaris", 1, before),
+        ("polaris_htcds", 1, before),
+    ]
+    path = standard.folder / name.replace("xlsm", "xlsx")
+    rows = pd.read_csv(path, dtype=str) if name.endswith("csv") else pd.read_excel(path, dtype=str, engine="calamine")
+    assert rows[DELIVERED].to_list() == [f"{before}, {name}, row 2"]
+    assert rows[TO_CORRECT].to_list() == ["prs_Gender: unknown-code; vic_TypeOfExploitation: unknown-code"]
+    assert rows["Case_ID"].to_list() == ["C8"]
+    shutil.copytree(own.folder, zones.landing / "polaris" / after)
+    folder = zones.landing / "polaris" / last
+    shutil.copytree(standard.folder, folder)
+    rows = rows.assign(prs_Gender="Masculine", vic_TypeOfExploitation="ForcedLabour").fillna("")
+    if name.endswith("csv"):
+        rows.to_csv(folder / path.name, index=False)
+    else:
+        write_workbook(folder / path.name, [Sheet.of("HTCDS", rows)])
+    assert [receive(tmp_path, "polaris", refresh=one).rows["polaris"] for one in (after, last)] == [1, 1]
+    again = harmonise_all(tmp_path, "polaris")
+    assert (again.accepted, again.excluded, again.quarantined) == (3, {"superseded": 2}, {"unknown-code": 1})
 
 
 def test_nothing_of_another_source_goes_out(tmp_path: Path) -> None:
