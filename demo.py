@@ -18,13 +18,14 @@ import dagster as dg
 from rich.console import Console
 from rich.table import Table
 
+from assets.ingestion.arrivals import requested
 from ctdc_pipeline import encryption, secrets
 from ctdc_pipeline.definitions import build_defs
 from ctdc_pipeline.files import read_parquet
-from ctdc_pipeline.landing import Landing
 from ctdc_pipeline.samples.generate import generate
 from ctdc_pipeline.zones import Zones
 from resources.instance import configure
+from resources.settings import DataHome
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -76,7 +77,7 @@ def main() -> int:
     secrets.generate(zones)
 
     with dg.DagsterInstance.get() as instance:
-        made = receive(zones, instance) and run("full_refresh", instance) and run("release_candidate", instance)
+        made = receive(instance) and run("full_refresh", instance) and run("release_candidate", instance)
         released = made and publish(made, instance)
     if not released:
         return 1
@@ -95,14 +96,12 @@ def publish(made: dg.ExecuteInProcessResult, instance: dg.DagsterInstance) -> dg
     return run("publish", instance, tags={"ctdc/approver": "demonstration"}, config=config)
 
 
-def receive(zones: Zones, instance: dg.DagsterInstance) -> bool:
-    """Take in what landed, as the sensor would ask for it; whether all of it was."""
+def receive(instance: dg.DagsterInstance) -> bool:
+    """Take in what landed, as the sensor asks for it; whether all of it was."""
     console.print("\n[bold]Jobs ingest_<source>[/]")
-    for landed in Landing(zones.landing).landed():
-        instance.add_dynamic_partitions(f"{landed.source}_refreshes", [landed.refresh])
-        if not run(f"ingest_{landed.source}", instance, partition=landed.refresh):
-            return False
-    return True
+    home = DataHome()
+    requests = requested(home.landing().landed(), home=home, instance=instance)
+    return all(run(str(request.job_name), instance, partition=request.partition_key) for request in requests)
 
 
 def run(

@@ -16,12 +16,13 @@ import dagster as dg
 
 from assets.harmonised.partners import CASES
 from assets.harmonised.victims import united
+from assets.ingestion.arrivals import requested
 from ctdc_pipeline import secrets
 from ctdc_pipeline.definitions import build_defs
-from ctdc_pipeline.landing import Landing
 from ctdc_pipeline.samples.generate import generate
 from ctdc_pipeline.zones import Zones
 from resources.instance import configure
+from resources.settings import DataHome
 
 PARTNER = "polaris"
 
@@ -34,12 +35,11 @@ def prepare(zones: Zones, *, victims: int, refreshes: int) -> None:
     shutil.move(last, zones.root / "held_back" / last.name)
 
 
-def take_in(zones: Zones, instance: dg.DagsterInstance, only: str = "") -> None:
-    """Ingest what has landed, or what ``only`` one refresh of PARTNER delivered."""
-    for one in Landing(zones.landing).landed():
-        if not only or (one.source, one.refresh) == (PARTNER, only):
-            instance.add_dynamic_partitions(f"{one.source}_refreshes", [one.refresh])
-            execute(instance, f"ingest_{one.source}", partition=one.refresh)
+def take_in(instance: dg.DagsterInstance) -> None:
+    """Ingest what has landed and is new."""
+    home = DataHome()
+    for request in requested(home.landing().landed(), home=home, instance=instance):
+        execute(instance, str(request.job_name), partition=request.partition_key)
 
 
 def execute(
@@ -61,11 +61,11 @@ def main(step: str, *arguments: str) -> None:
         return
     with dg.DagsterInstance.get() as instance:
         if step == "rebuild":
-            take_in(zones, instance)
+            take_in(instance)
         if step == "increment":
             (last,) = (zones.root / "held_back").iterdir()
             shutil.copytree(last, zones.landing / PARTNER / last.name)
-            take_in(zones, instance, only=last.name)
+            take_in(instance)
             execute(instance, "full_refresh", only=[*CASES[PARTNER].keys, *united.keys])
         else:
             execute(instance, "full_refresh")

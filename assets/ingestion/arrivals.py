@@ -10,8 +10,8 @@ import dagster as dg
 from assets.ingestion.exports import REFRESHES
 from assets.reporting import guarded
 from ctdc_pipeline.errors import ParameterError
-from ctdc_pipeline.intake import Arrival, arrivals, misplaced
-from ctdc_pipeline.landing import Observations
+from ctdc_pipeline.intake import arrivals, misplaced
+from ctdc_pipeline.landing import Landed, Observations
 from ctdc_pipeline.partners.registry import SOURCES
 from ctdc_pipeline.store import Store
 from resources.settings import DataHome
@@ -30,10 +30,10 @@ INGESTIONS = {
 }
 
 
-def requested(found: Iterable[Arrival], instance: dg.DagsterInstance) -> list[dg.RunRequest]:
-    """A run for each arrival, whose refresh becomes a partition. The key keeps the same bytes from running twice."""
+def requested(landed: Iterable[Landed], *, home: DataHome, instance: dg.DagsterInstance) -> list[dg.RunRequest]:
+    """A run for each new delivery of ``landed``, whose refresh becomes a partition; the key keeps it from running twice."""
     requests: list[dg.RunRequest] = []
-    for one in found:
+    for one in arrivals(landed, landing=home.landing(), store=home.store(), sources=SOURCES):
         instance.add_dynamic_partitions(REFRESHES[one.source].name or "", [one.refresh])
         tags = {"ctdc/content": one.content[:12]}
         requests.append(dg.RunRequest(one.key, job_name=f"ingest_{one.source}", partition_key=one.refresh, tags=tags))
@@ -74,17 +74,17 @@ def landed_deliveries(context: dg.SensorEvaluationContext, home: DataHome) -> dg
             landed, now=time.time(), quiet_minutes=quiet_minutes(), matches=landing.matches
         )
         new = [one for one in landed if seen.complete(one) and dealt.get(one.key) != one.fingerprint]
-        found = arrivals(new, landing=landing, store=home.store(), sources=SOURCES)
+        requests = requested(new, home=home, instance=context.instance)
         dealt = {one.key: one.fingerprint for one in landed if one in new or dealt.get(one.key) == one.fingerprint}
         wrong = misplaced(landed, sources=SOURCES)
         for problem in wrong:
             context.log.warning(problem)
         waiting = [one.key for one in landed if one.refresh and not seen.complete(one)]
         context.update_cursor(json.dumps({"seen": seen.dump(), "dealt": dealt}))
-        if not found:
+        if not requests:
             told = [*(f"{len(waiting)} not complete yet" for _ in waiting[:1]), *wrong]
             return dg.SkipReason("; ".join(told) or "nothing new landed")
-        return dg.SensorResult(run_requests=requested(found, context.instance))
+        return dg.SensorResult(run_requests=requests)
 
 
 def expected(source: str, every: int) -> dg.ScheduleDefinition:
@@ -100,8 +100,7 @@ def expected(source: str, every: int) -> dg.ScheduleDefinition:
         with guarded():
             landing = home.landing()
             whole = [one for one in landing.landed() if one.source == source and landing.matches(one)]
-            found = arrivals(whole, landing=landing, store=home.store(), sources=SOURCES)
-            return requested(found, context.instance) or dg.SkipReason(CARRIED)
+            return requested(whole, home=home, instance=context.instance) or dg.SkipReason(CARRIED)
 
     return due
 
