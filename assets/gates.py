@@ -1,6 +1,6 @@
-"""The factory of the gate that every table has: a blocking check of its schema. Gates of one table only stand beside it."""
+"""Gates: checks that block what comes after. Here is the one that every table has, of its schema; others stand beside theirs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import dagster as dg
 import pandera.pandas as pandera
@@ -27,18 +27,25 @@ def verdict(passed: bool, remedy: str, **figures: dg.MetadataValue | float | str
     return dg.AssetCheckResult(passed=passed, description=None if passed else remedy, metadata=figures)
 
 
+def gate(
+    table: dg.AssetsDefinition | dg.AssetKey | Sequence[str], *, name: str = ""
+) -> Callable[[Callable[..., dg.AssetCheckResult]], dg.AssetChecksDefinition]:
+    """Make a function the blocking check of ``table`` that is called as it is, or ``name``; its docstring says what holds."""
+
+    def made(check: Callable[..., dg.AssetCheckResult]) -> dg.AssetChecksDefinition:
+        described = dg.asset_check(asset=table, name=name or check.__name__, blocking=True, description=check.__doc__)
+        return described(guarded()(check))
+
+    return made
+
+
 def schema_gate(table: dg.AssetsDefinition | dg.AssetSpec, schema: Schema) -> dg.AssetChecksDefinition:
     """A blocking check that the Parquet file of ``table`` conforms to ``schema``; tells columns, checks and counts only."""
     stage, name = table.key.path
 
-    @dg.asset_check(
-        asset=table.key,
-        name="schema",
-        blocking=True,
-        description="Every column is there, typed and within its code list.",
-    )
-    @guarded()
+    @gate(table.key, name="schema")
     def schema_holds(home: DataHome, engine: Engine) -> dg.AssetCheckResult:
+        """Every column is there, typed and within its code list."""
         path = home.zones().table(stage, name)
         found = failures(read_parquet(path).to_pandas(), schema=schema(engine))
         broken = [dg.TableRecord({"column": failure.column, "check": failure.check, "rows": failure.rows}) for failure in found]

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from assets.gates import verdict
+from assets.gates import gate, verdict
 from assets.harmonised.victims import victims
 from assets.reporting import OWNERS, Materialized, guarded
 from ctdc_pipeline.aggregates import miscounted_lengths
@@ -37,14 +37,9 @@ def combinations(home: DataHome, engine: Engine) -> Materialized:
     return dg.MaterializeResult(metadata={f"distinct_of_length_{size}": n for size, n in summary.distinct.items()})
 
 
-@dg.asset_check(
-    asset=combinations,
-    name="counts_add_up",
-    blocking=True,
-    description="The counts of each length add up to the combinations that the victims' records hold.",
-)
-@guarded()
+@gate(combinations)
 def counts_add_up(home: DataHome, engine: Engine) -> dg.AssetCheckResult:
+    """The counts of each length add up to the combinations that the victims' records hold."""
     zones = home.zones()
     counts, victims_path = zones.folder("counts", "combinations"), zones.table("harmonised", "victims")
     wrong = miscounted_lengths(counts, victims_path, length=engine.reporting_length)

@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.gates import plain, schema_gate, verdict
+from assets.gates import gate, plain, schema_gate, verdict
 from assets.harmonised.partners import CASES
 from assets.reporting import KINDS, OWNERS, Materialized, grid, guarded, table_result
 from ctdc_pipeline.errors import CtdcError, PrivacyError
@@ -108,14 +108,9 @@ deliveries_schema = schema_gate(deliveries, lambda _: plain(DELIVERIES))
 suppressed_schema = schema_gate(suppressed, lambda _: plain(SUPPRESSED))
 
 
-@dg.asset_check(
-    asset=victims.key,
-    name="no_suppressed_country",
-    blocking=True,
-    description="No citizenship and no country of exploitation is one that must not be named.",
-)
-@guarded()
+@gate(victims.key)
 def no_suppressed_country(home: DataHome, engine: Engine) -> dg.AssetCheckResult:
+    """No citizenship and no country of exploitation is one that must not be named."""
     try:
         engine.deny.require(read_parquet(home.zones().table("harmonised", "victims")))
     except PrivacyError as error:
@@ -123,14 +118,9 @@ def no_suppressed_country(home: DataHome, engine: Engine) -> dg.AssetCheckResult
     return verdict(True, "")
 
 
-@dg.asset_check(
-    asset=accounting.key,
-    name="every_row_accounted_for",
-    blocking=True,
-    description="Of each delivery: rows in = accepted + quarantined + excluded, each once, and the account says so by reason.",
-)
-@guarded()
+@gate(accounting.key)
 def every_row_accounted_for(home: DataHome) -> dg.AssetCheckResult:
+    """Of each delivery: rows in = accepted + quarantined + excluded, each once, and the account says so by reason."""
     zones = home.zones()
     tables = {spec.key.path[1]: read_parquet(zones.table(*spec.key.path)) for spec in ALL if spec != suppressed}
     harmonised, sent = tables.pop("victims"), tables.pop("deliveries")

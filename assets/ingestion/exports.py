@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import dagster as dg
 
-from assets.gates import verdict
+from assets.gates import gate, verdict
 from assets.reporting import KINDS, OWNERS, Materialized, guarded, table_result
 from ctdc_pipeline.current import nonconforming
 from ctdc_pipeline.intake import take_in
@@ -66,14 +66,9 @@ def export_asset(source: Source) -> dg.AssetsDefinition:
 def export_gate(source: Source) -> dg.AssetChecksDefinition:
     """The blocking check of all refreshes of ``source``: one that looked at its own partition would hide another's failure."""
 
-    @dg.asset_check(
-        asset=["ingestion", source.name],
-        name="schema",
-        blocking=True,
-        description="The tables of every refresh have their layout's columns and all rows that were read, each in its place.",
-    )
-    @guarded()
+    @gate(["ingestion", source.name], name="schema")
     def schema_holds(home: DataHome) -> dg.AssetCheckResult:
+        """The tables of every refresh have their layout's columns and all rows that were read, each in its place."""
         found = nonconforming(source, ingested=home.zones().ingested(source.name))
         return verdict(not found, f"{'; '.join(found)}. Materialise these partitions again.", refreshes=len(found))
 

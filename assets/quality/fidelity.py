@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.gates import schema_gate, verdict
+from assets.gates import gate, schema_gate, verdict
 from assets.harmonised.victims import victims
 from assets.reporting import KINDS, OWNERS, Materialized, guarded, plot, table_result
 from assets.synthetic.records import REMEDY, records
@@ -55,14 +55,9 @@ evaluation_gates = [
 ]
 
 
-@dg.asset_check(
-    asset=specs["leakage_by_length"].key,
-    name="nothing_leaked",
-    blocking=True,
-    description="No synthetic record of any length has fewer than k sensitive records behind it.",
-)
-@guarded()
+@gate(specs["leakage_by_length"].key)
 def nothing_leaked(home: DataHome) -> dg.AssetCheckResult:
+    """No synthetic record of any length has fewer than k sensitive records behind it."""
     table = read_parquet(home.zones().table("quality", "leakage_by_length"))
     rare = sum(table["rare_records"].to_pylist())
     return verdict(not rare, REMEDY, rare_records=rare)

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from assets.gates import schema_gate, verdict
+from assets.gates import gate, schema_gate, verdict
 from assets.harmonised.victims import victims
 from assets.reporting import KINDS, OWNERS, Materialized, guarded, table_result
 from ctdc_pipeline import disclosure
@@ -39,14 +39,9 @@ def records(home: DataHome, engine: Engine) -> Materialized:
 records_schema = schema_gate(records, lambda engine: release_schema(engine.last_year))
 
 
-@dg.asset_check(
-    asset=records,
-    name="no_rare_combination",
-    blocking=True,
-    description="Every distinct synthetic record, whatever its length, is contained in at least k sensitive records.",
-)
-@guarded()
+@gate(records)
 def no_rare_combination(home: DataHome, engine: Engine) -> dg.AssetCheckResult:
+    """Every distinct synthetic record, whatever its length, is contained in at least k sensitive records."""
     zones = home.zones()
     victims_path, records_path = zones.table("harmonised", "victims"), zones.table("synthetic", "records")
     supports = disclosure.record_supports(victims_path, records_path, variables=codebook().names)
@@ -54,14 +49,9 @@ def no_rare_combination(home: DataHome, engine: Engine) -> dg.AssetCheckResult:
     return verdict(not rare, REMEDY, distinct_records=len(supports), rare_records=rare, k=engine.k)
 
 
-@dg.asset_check(
-    asset=records,
-    name="single_counts_exact",
-    blocking=True,
-    description="Every attribute occurs exactly as often as in the sensitive records, rounded down to a multiple of k.",
-)
-@guarded()
+@gate(records)
 def single_counts_exact(home: DataHome, engine: Engine) -> dg.AssetCheckResult:
+    """Every attribute occurs exactly as often as in the sensitive records, rounded down to a multiple of k."""
     zones = home.zones()
     victims_path, records_path = zones.table("harmonised", "victims"), zones.table("synthetic", "records")
     attributes, inexact = disclosure.inexact_counts(victims_path, records_path, variables=codebook().names, k=engine.k)
