@@ -91,8 +91,10 @@ def _told(name: str, zones: Zones) -> dict[str, Any]:
     table = read_parquet(zones.table("harmonised", name))
     if name == "deliveries":
         released = first_released(zones)
-        rows = [{**row, "released": released.get(row["content"], "not yet")} for row in table.to_pylist()]
-        return {"deliveries": grid([{**row, "content": row["content"][:SHORT]} for row in rows])}
+        rows = table.select(["source", "refresh", "kind", "rows"]).to_pylist()
+        for row, content in zip(rows, table["content"].to_pylist(), strict=True):
+            row |= {"released": released.get(content, "not yet"), "content": content[:SHORT]}
+        return {"deliveries": grid(rows)}
     if columns := _COUNTED.get(name):
         counts = table.group_by(columns).aggregate([("rows", "sum") if name == "accounting" else ([], "count_all")])
         ordered = counts.sort_by([(column, "ascending") for column in columns])
