@@ -56,10 +56,7 @@ class Anonymity:
 
 def check(victims: Path, published: Path, *, columns: Collection[str], k: int) -> Anonymity:
     """Check the CSV file ``published``, which has exactly these ``columns``, against the sensitive records, a Parquet file."""
-    with queries(victims=victims) as connection:
-        file = str(published).replace("'", "''")
-        options = "header = true, all_varchar = true, delim = ',', quote = '\"', nullstr = '', strict_mode = true"
-        connection.execute(f"CREATE VIEW published AS SELECT * FROM read_csv('{file}', {options})").fetchall()
+    with queries(victims=victims, published=published) as connection:
         found = [row[0] for row in connection.execute("DESCRIBE published").fetchall()]
         other = {*found} ^ {*columns}
         names = ", ".join(f'"{name}"' for name in found if name in columns)

@@ -6,12 +6,10 @@ with a reader of its own, so that one mistake cannot hide in both. What is done 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -62,7 +60,7 @@ def prove(sensitive: Path, synthetic: Path, aggregates: Path, *, variables: Sequ
     supports = record_supports(sensitive, synthetic, variables=variables)
     attributes, inexact = inexact_counts(sensitive, synthetic, variables=variables, k=k)
     combinations, wrong = wrong_aggregates(sensitive, aggregates, variables=variables, k=k)
-    with _views(records=synthetic) as connection:
+    with queries(records=synthetic) as connection:
         empty = " AND ".join(f'"{name}" IS NULL' for name in variables)
         counts = connection.sql(f"SELECT count(*), count(*) FILTER ({empty}) FROM records").fetchall()
     return Proof(
@@ -90,7 +88,7 @@ def record_supports(sensitive: Path, synthetic: Path, *, variables: Sequence[str
 
 def inexact_counts(sensitive: Path, synthetic: Path, *, variables: Sequence[str], k: int) -> tuple[int, int]:
     """How many attributes either file has, and of how many the count is not the sensitive one rounded down to multiples of k."""
-    with _views(actual=sensitive, published=synthetic) as connection:
+    with queries(actual=sensitive, published=synthetic) as connection:
         return connection.sql(_INEXACT.format(k=k, names=_names(variables))).fetchall()[0]
 
 
@@ -104,26 +102,13 @@ def wrong_aggregates(sensitive: Path, aggregates: Path, *, variables: Sequence[s
 
 
 def _table(path: Path, columns: Sequence[str] = (), *, distinct: bool = False) -> pa.Table:
-    with _views(records=path) as connection:
+    with queries(records=path) as connection:
         what = f"{'DISTINCT ' if distinct else ''}{_names(columns) or '*'}"
         return connection.sql(f"SELECT {what} FROM records").to_arrow_table()
 
 
 def _names(columns: Sequence[str]) -> str:
     return ", ".join(f'"{name}"' for name in columns)
-
-
-@contextmanager
-def _views(**files: Path) -> Generator[duckdb.DuckDBPyConnection]:
-    """A DuckDB that knows Parquet and CSV files by name."""
-    with queries(**{name: path for name, path in files.items() if path.suffix == ".parquet"}) as connection:
-        for name, path in files.items():
-            if path.suffix != ".parquet":
-                # Every cell as text: types must not be guessed from what is being checked.
-                options = "header = true, all_varchar = true, delim = ',', quote = '\"', nullstr = '', strict_mode = true"
-                file = str(path).replace("'", "''")
-                connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_csv('{file}', {options})").fetchall()
-        yield connection
 
 
 # Attributes in either table, and how many of them are published with a count other than the sensitive one rounded down.

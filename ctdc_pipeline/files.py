@@ -95,13 +95,20 @@ def parquet_sha256(path: Path) -> str:
 
 @contextmanager
 def queries(**tables: Path) -> Generator[duckdb.DuckDBPyConnection]:
-    """A DuckDB in memory that knows Parquet ``tables`` by name and never spills, for that would be in clear.
+    """A DuckDB in memory that knows ``tables`` by name and never spills, for that would be in clear.
 
-    Raises as ``open_parquet``.
+    They are Parquet, or CSV or TSV, in which every cell is text and an empty one null: types are not guessed from what is being
+    checked. Raises as ``open_parquet``, and duckdb.Error.
     """
+    separators = {".csv": ",", ".tsv": "\t"}
     with duckdb.connect(config={"temp_directory": ""}) as connection:
         for name, path in tables.items():
-            connection.register(name, open_parquet(path))
+            if separator := separators.get(path.suffix):
+                connection.read_csv(
+                    str(path), header=True, all_varchar=True, sep=separator, quotechar='"', na_values="", strict_mode=True
+                ).create_view(name)
+            else:
+                connection.register(name, open_parquet(path))
         yield connection
 
 

@@ -145,14 +145,9 @@ def inputs_digest(zones: Zones) -> str:
 
 def prove(zones: Zones, staging: Path, *, k: int) -> disclosure.Proof:
     """Prove the staged CSV and the k-anonymised dataset, and that TSV and Parquet hold the same records as the CSV."""
-    with queries(parquet=staging / f"{RECORDS}.parquet") as connection:
-        text = "all_varchar = true, header = true, nullstr = ''"
-        copies = [
-            f"SELECT * FROM read_csv('{_sql(staging / f'{RECORDS}.csv')}', {text}, delim = ',')",
-            f"SELECT * FROM read_csv('{_sql(staging / f'{RECORDS}.tsv')}', {text}, delim = '\t')",
-            "SELECT * FROM parquet",
-        ]
-        csv, tsv, parquet = (connection.sql(copy).to_arrow_table() for copy in copies)
+    forms = ("csv", "tsv", "parquet")
+    with queries(**{form: staging / f"{RECORDS}.{form}" for form in forms}) as connection:
+        csv, tsv, parquet = (connection.sql(f"FROM {form}").to_arrow_table() for form in forms)
     if not csv.equals(tsv) or not csv.equals(parquet.cast(csv.schema)) or csv.column_names != list(codebook().names):
         raise ReleaseError(
             "the CSV, TSV and Parquet files do not hold the same records",
@@ -214,7 +209,3 @@ def move(staging: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER)
     staging.rename(target)
     sync(target.parent)
-
-
-def _sql(path: Path) -> str:
-    return str(path).replace("'", "''")
