@@ -55,7 +55,7 @@ def table_result(path: Path, *, key: Sequence[str] = (), **figures: dg.MetadataV
 
 
 def release_result(done: Release, **said: dg.MetadataValue | str) -> Materialized:
-    """The materialisation of a release or a candidate: version, ``said``, rows, columns, folder, its proof and its files."""
+    """The materialisation of a release or a candidate: version, ``said``, rows, columns, folder, proof, files and any plots."""
     return dg.MaterializeResult(
         metadata={
             "version": done.version,
@@ -65,6 +65,7 @@ def release_result(done: Release, **said: dg.MetadataValue | str) -> Materialize
             "folder": dg.MetadataValue.path(done.folder),
             **asdict(done.proof),
             **done.files,
+            **{f"plot_{name}": plot(svg) for name, svg in done.plots.items()},
         }
     )
 

@@ -1,41 +1,89 @@
-"""What changed between two releases, told from what both publish: ``CHANGELOG.md``. Nothing here has seen a sensitive record."""
+"""What changed between two releases, told from what both publish. Nothing here has seen a sensitive record."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ctdc_pipeline.files import queries
 from ctdc_pipeline.register import Published
 
+FILE = "CHANGELOG.md"
 
-def text(manifest: Mapping[str, Any], folder: Path, *, before: Published | None) -> str:
-    """The changes of the release in ``folder``, of which ``manifest`` tells, since the release ``before``."""
-    lines = [f"# Changes in release {manifest['version']}", ""]
+
+@dataclass(frozen=True)
+class Part:
+    """One table of changes. The first column names what changed; without rows nothing did."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numbers: tuple[int, ...] = ()
+    """The columns that hold numbers."""
+    intro: str = ""
+
+
+def since(before: Published | None, manifest: Mapping[str, Any], folder: Path) -> tuple[Part, ...]:
+    """What changed since the release ``before`` in the one in ``folder``, of which ``manifest`` tells; nothing in a first one."""
     if before is None:
-        return "\n".join([*lines, "This is the first release.", ""])
-    old = before.manifest
-    lines += [f"Since release {before.version}. All counts are multiples of k, as published.", ""]
-    lines += ["| | before | now |", "|---|--:|--:|"]
-    for name in sorted({*old["rows"], *manifest["rows"]}):
-        lines.append(f"| rows of `{name}` | {_figure(old['rows'].get(name))} | {_figure(manifest['rows'].get(name))} |")
-    for name in ("k", "reporting_length", "last_year"):
-        lines.append(f"| {name.replace('_', ' ')} | {old.get(name, '')} | {manifest[name]} |")
-    lines += [f"| software | {old['software']['version']} | {manifest['software']['version']} |", ""]
-    lines += ["## Partners", "", "| source | partner | state | latest refresh before | now |", "|---|---|---|---|---|"]
-    for source, said in manifest["deliveries"].items():
-        was = old["deliveries"].get(source, {}).get("latest_refresh")
-        lines.append(f"| {source} | {said['partner']} | {said['state']} | {was or ''} | {said['latest_refresh'] or ''} |")
-    lines += ["", "## Variables", "", *_variables(folder, before.folder), "", "## Counts", ""]
-    return "\n".join([*lines, *_counts(folder, before.folder), ""])
+        return ()
+    return (
+        Part("Release", ("", "before", "now"), _release(before.manifest, manifest), numbers=(1, 2)),
+        Part(
+            "Partners",
+            ("source", "partner", "state", "latest refresh before", "now"),
+            tuple(_partners(before.manifest["deliveries"], manifest["deliveries"])),
+        ),
+        Part("Variables", ("variable", "change"), _variables(folder, before.folder)),
+        Part(
+            "Counts",
+            ("variable", "new values", "gone", "risen", "fallen", "their sum before", "now"),
+            _counts(folder, before.folder),
+            numbers=(1, 2, 3, 4, 5, 6),
+            intro="Values whose published count is another one now; single attributes only. All counts are multiples of k.",
+        ),
+    )
+
+
+def text(manifest: Mapping[str, Any], changes: Sequence[Part]) -> str:
+    """The ``changes`` as ``CHANGELOG.md``."""
+    lines = [f"# Changes in release {manifest['version']}", ""]
+    lines += [f"Since release {manifest['previous']}." if changes else "This is the first release.", ""]
+    for part in changes:
+        lines += [f"## {part.title}", ""]
+        if part.rows:
+            marks = ["--:" if place in part.numbers else "---" for place in range(len(part.head))]
+            lines += [part.intro, ""] if part.intro else []
+            lines += [f"| {' | '.join(cells)} |" for cells in (part.head, marks, *part.rows)]
+        lines += [""] if part.rows else ["As before.", ""]
+    return "\n".join(lines)
 
 
 _AGGREGATES = "reportable_aggregates.csv"
 _DICTIONARY = "data_dictionary.csv"
 
 
-def _variables(new: Path, old: Path) -> list[str]:
+def _release(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
+    rows = [
+        (f"rows of {name}", *(_figure(said["rows"].get(name)) for said in (old, new)))
+        for name in sorted({*old["rows"], *new["rows"]})
+    ]
+    rows += [
+        (name.replace("_", " "), *(str(said.get(name, "")) for said in (old, new)))
+        for name in ("k", "reporting_length", "last_year", "codebook")
+    ]
+    return (*rows, ("software", *(said["software"]["version"] for said in (old, new))))
+
+
+def _partners(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    for source, said in new.items():
+        was = old.get(source, {}).get("latest_refresh")
+        yield (source, said["partner"], said["state"], was or "", said["latest_refresh"] or "")
+
+
+def _variables(new: Path, old: Path) -> tuple[tuple[str, ...], ...]:
     with queries() as connection:
         for name, folder in (("new", new), ("old", old)):
             connection.read_csv(str(folder / _DICTIONARY), header=True, all_varchar=True).create_view(name)
@@ -44,11 +92,10 @@ def _variables(new: Path, old: Path) -> list[str]:
             FROM new n FULL JOIN old o USING (name) WHERE n IS DISTINCT FROM o ORDER BY 1
         """
         found = connection.sql(query).fetchall()
-    told = [f"- `{name}`: {'removed' if gone else 'added' if fresh else 'described anew'}" for name, gone, fresh in found]
-    return told or ["As before."]
+    return tuple((name, "removed" if gone else "added" if fresh else "described anew") for name, gone, fresh in found)
 
 
-def _counts(new: Path, old: Path) -> list[str]:
+def _counts(new: Path, old: Path) -> tuple[tuple[str, ...], ...]:
     """By variable, how many of the published counts of single values came, went, rose and fell, and their sums."""
     with queries() as connection:
         for name, folder in (("new", new), ("old", old)):
@@ -63,11 +110,7 @@ def _counts(new: Path, old: Path) -> list[str]:
             FROM new n FULL JOIN old o USING (variable, value) WHERE n.count IS DISTINCT FROM o.count GROUP BY ALL ORDER BY ALL
         """
         rows = connection.sql(query).fetchall()
-    if not rows:
-        return ["As before."]
-    head = ["Values whose published count is another one now; single attributes only.", ""]
-    head += ["| variable | new values | gone | risen | fallen | their sum before | now |", "|---|--:|--:|--:|--:|--:|--:|"]
-    return [*head, *(f"| {name} | {' | '.join(f'{figure:,}' for figure in figures)} |" for name, *figures in rows)]
+    return tuple((name, *map(_figure, figures)) for name, *figures in rows)
 
 
 def _figure(number: int | None) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -68,6 +68,13 @@ class Layout:
     def names(self) -> tuple[str, ...]:
         """The key's columns in DuckDB."""
         return tuple(f"key_{number}" for number in range(len(self.words)))
+
+    def pack(self, numbers: Sequence[npt.NDArray[np.int64]]) -> list[npt.NDArray[np.int64]]:
+        """The key's numbers, from the attribute numbers at each place."""
+        return [
+            sum((numbers[place] << self.bits * (places[-1] - place) for place in places), np.zeros_like(numbers[0]))
+            for places in self.words
+        ]
 
     def unpack(self, keys: list[npt.NDArray[np.int64]]) -> list[npt.NDArray[np.int64]]:
         """The attribute numbers at each place, from the key's numbers."""

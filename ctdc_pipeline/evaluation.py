@@ -7,7 +7,7 @@ Exact, and of any pair of categorical tables, whoever made them. What a release 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ctdc_pipeline.attributes import Progress, Records, encode_together
 from ctdc_pipeline.counting import Layout, Suffixes, database, load_counts, phase
@@ -145,7 +146,7 @@ def evaluate(
             layout = Layout(len(before.value), size)
             for name, cut in zip(("sensitive", "synthetic"), cuts, strict=True):
                 report = phase(progress, f"counting {name} combinations of length {size}")
-                load_counts(connection, f"{name}_parts", cut, layout, threads=threads, progress=report)
+                _count(connection, name, cut, layout, threads=threads, progress=report)
             found, parts = _compare(connection, layout, k=k)
             combinations.append(found)
             buckets += parts
@@ -162,6 +163,45 @@ def evaluate(
         combinations=tuple(combinations),
         buckets=tuple(buckets),
     )
+
+
+def kept(aggregates: pa.Table, synthetic: pa.Table, *, k: int, length: int, threads: int | None = None) -> tuple[Bucket, ...]:
+    """How a synthetic table keeps the counts of combinations that were reported, so that sensitive records need not be seen.
+
+    ``aggregates`` as ``aggregates.reportable_aggregates`` gives them, ``synthetic`` of text columns in the same order. Of each
+    length up to ``length`` a bucket of all, then those of ``evaluate``. Nothing spills. Raises ResourceError.
+    """
+    threads = threads or os.cpu_count() or 1
+    by_length = [aggregates.filter(pc.call_function("equal", [aggregates["length"], pa.scalar(n + 1)])) for n in range(length)]
+    single = _names(by_length[0], place=1).to_pylist()
+    # One record for each reported value, so that those in no synthetic record are numbered as well.
+    alone = {
+        name: [text.partition("=")[2] if text.startswith(f"{name}=") else None for text in single]
+        for name in synthetic.column_names
+    }
+    both = [synthetic, pa.table({name: pa.array(cells, pa.string()) for name, cells in alone.items()})]
+    records, _ = encode_together(both, threads=threads)
+    known = [f"{records.columns[column]}={value}" for column, value in zip(records.column, records.value, strict=True)]
+    number = pc.SetLookupOptions(pa.array(known, pa.string()))
+    cut = Suffixes.of(records)
+    found: list[Bucket] = []
+    with database(threads=threads, memory_limit=None, temp_dir=None) as connection:
+        for size, reported in enumerate(by_length, start=1):
+            layout = Layout(len(known), size)
+            places = [pc.call_function("index_in", [_names(reported, place=place)], number) for place in range(1, size + 1)]
+            keys = layout.pack([numbers.to_numpy().astype(np.int64) for numbers in places])
+            connection.register("reported", pa.table([*keys, reported["count"]], names=[*layout.names, "n"]))
+            connection.execute("CREATE OR REPLACE TABLE sensitive AS FROM reported").fetchall()
+            _count(connection, "synthetic", cut, layout, threads=threads)
+            fidelity, buckets = _kept(connection, layout, k=k)
+            found += [Bucket(size, k, None, fidelity), *buckets]
+    return tuple(found)
+
+
+def _names(aggregates: pa.Table, *, place: int) -> pa.ChunkedArray:
+    """The attribute at one place of each combination, as ``variable=value``."""
+    parts = [aggregates[f"{part}_{place}"] for part in ("variable", "value")]
+    return pc.call_function("binary_join_element_wise", [*parts, pa.scalar("=")])
 
 
 def record_supports(
@@ -234,21 +274,39 @@ def _leakage(
         yield Leakage(size, int(chosen.sum()), int(weights[chosen].sum()), int(rare.sum()), int(weights[rare].sum()))
 
 
-def _compare(connection: duckdb.DuckDBPyConnection, layout: Layout, *, k: int) -> tuple[Combinations, list[Bucket]]:
-    """Compare the counts of one length, loaded as ``sensitive_parts`` and ``synthetic_parts``."""
+def _count(
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    suffixes: Suffixes,
+    layout: Layout,
+    *,
+    threads: int,
+    progress: Callable[[float], None] | None = None,
+) -> None:
+    """Create table ``name`` of the counts of one length: the key's columns and ``n``."""
     keys = ", ".join(layout.names)
-    for name in ("sensitive", "synthetic"):
-        connection.execute(
-            f"CREATE OR REPLACE TABLE {name} AS SELECT {keys}, sum(n)::BIGINT AS n FROM {name}_parts GROUP BY {keys}"
-        ).fetchall()
-        connection.execute(f"DROP TABLE {name}_parts").fetchall()
+    load_counts(connection, "parts", suffixes, layout, threads=threads, progress=progress)
+    connection.execute(
+        f"CREATE OR REPLACE TABLE {name} AS SELECT {keys}, sum(n)::BIGINT AS n FROM parts GROUP BY {keys}"
+    ).fetchall()
+    connection.execute("DROP TABLE parts").fetchall()
+
+
+def _compare(connection: duckdb.DuckDBPyConnection, layout: Layout, *, k: int) -> tuple[Combinations, list[Bucket]]:
+    """Compare the counts of one length, which are the tables ``sensitive`` and ``synthetic``."""
     distinct, rare, unique = connection.sql(
         f"SELECT count(*), count(*) FILTER (n < {k}), count(*) FILTER (n = 1) FROM sensitive"
     ).fetchall()[0]
     synthetic, leaked, fabricated = connection.sql(
         f"SELECT count(*), count(*) FILTER (coalesce(s.n, 0) < {k}), count(*) FILTER (s.n IS NULL)"
-        f" FROM synthetic AS y LEFT JOIN sensitive AS s USING ({keys})"
+        f" FROM synthetic AS y LEFT JOIN sensitive AS s USING ({', '.join(layout.names)})"
     ).fetchall()[0]
+    fidelity, buckets = _kept(connection, layout, k=k)
+    return Combinations(layout.length, distinct, rare, unique, synthetic, leaked, fabricated, fidelity), buckets
+
+
+def _kept(connection: duckdb.DuckDBPyConnection, layout: Layout, *, k: int) -> tuple[Fidelity, list[Bucket]]:
+    """The fidelity of one length, of all its common combinations and by sensitive count."""
     edges = [k * multiple for multiple in BUCKETS]
     bucket = " + ".join(f"(s.n >= {edge})::INT" for edge in edges[1:])
     sums: dict[int, Sequence[int]] = {
@@ -257,7 +315,7 @@ def _compare(connection: duckdb.DuckDBPyConnection, layout: Layout, *, k: int) -
             f"""
             WITH pairs AS (
                 SELECT {bucket} AS bucket, s.n AS before, coalesce(y.n, 0) AS after
-                FROM sensitive AS s LEFT JOIN synthetic AS y USING ({keys}) WHERE s.n >= {k}
+                FROM sensitive AS s LEFT JOIN synthetic AS y USING ({", ".join(layout.names)}) WHERE s.n >= {k}
             )
             SELECT bucket, count(*), count(*) FILTER (after = 0), sum({PARTS} * least(after, before)::HUGEINT // before),
                 sum(abs(after - before)), sum(before)
@@ -269,8 +327,7 @@ def _compare(connection: duckdb.DuckDBPyConnection, layout: Layout, *, k: int) -
         Bucket(layout.length, least, most, _fidelity([sums.get(number, (0,) * 5)]))
         for number, (least, most) in enumerate(zip(edges, [*(edge - 1 for edge in edges[1:]), None], strict=True))
     ]
-    fidelity = _fidelity(list(sums.values()))
-    return Combinations(layout.length, distinct, rare, unique, synthetic, leaked, fabricated, fidelity), buckets
+    return _fidelity(list(sums.values())), buckets
 
 
 def _fidelity(sums: Sequence[Sequence[int]]) -> Fidelity:

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -37,7 +37,6 @@ from ctdc_pipeline.sensitive_countries import NOTHING, DenyList, published
 from ctdc_pipeline.validation import validate
 from ctdc_pipeline.zones import PRIVATE_FOLDER, Zones
 
-CHANGES = "CHANGELOG.md"
 INPUTS = (
     ("harmonised", "victims"),
     ("harmonised", "deliveries"),
@@ -57,6 +56,8 @@ class Release:
     proof: disclosure.Proof
     files: Mapping[str, str]
     """SHA-256 of each file, by name."""
+    plots: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Plots of the report as SVG, by name, when the release was made just now."""
 
     @property
     def digest(self) -> str:
@@ -98,12 +99,12 @@ def make_candidate(zones: Zones, *, version: str, k: int, length: int, last_year
         catalogue.write(inputs, staging)
         proof = prove(zones, staging, k=k)
         manifest = _manifest(zones, version, length=length, last_year=last_year, proof=proof, before=before)
-        (staging / CHANGES).write_text(changes.text(manifest, staging, before=before), encoding="utf-8")
+        require_no_difference(zones, staging, manifest, releases)
+        plots = catalogue.conclude(inputs, staging, manifest=manifest, since=changes.since(before, manifest, staging))
         manifest["files"] = file_hashes(staging)
         (staging / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        require_no_difference(zones, staging, manifest, releases)
         move(staging, zones.candidates / version)
-    return Release(folder=zones.candidates / version, version=version, proof=proof, files=manifest["files"])
+    return Release(folder=zones.candidates / version, version=version, proof=proof, files=manifest["files"], plots=plots)
 
 
 def require_no_difference(zones: Zones, folder: Path, manifest: Mapping[str, Any], releases: Sequence[Published]) -> None:
@@ -168,6 +169,7 @@ def _manifest(
     return {
         "version": version,
         "software": {"name": "ctdc-pipeline", "version": installed_version("ctdc-pipeline")},
+        "codebook": codebook().version,
         "k": proof.k,
         "reporting_length": length,
         "last_year": last_year,

@@ -33,8 +33,12 @@ RECORDS = "global_synthetic_dataset"
 AGGREGATES = "reportable_aggregates.csv"
 DICTIONARY = "data_dictionary.csv"
 CODEBOOK = "codebook.xlsx"
+REPORT = "quality_report.html"
+CHANGES = "CHANGELOG.md"
 NEEDED = (f"{RECORDS}.csv", f"{RECORDS}.tsv", f"{RECORDS}.parquet", AGGREGATES, DICTIONARY)
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
+ROUNDING = 0.0501
+"""How far a percentage of one decimal may be from the exact one."""
 STATA_NAME = 32  # letters of a variable's name
 TOLD = 5  # problems of one check that are told in full
 HOLDS, FAILS, NOT_CHECKED = "holds", "FAILS", "not checked"
@@ -79,6 +83,7 @@ CHECKS: Mapping[str, tuple[str, str]] = {
         "every group of the k-anonymised records is of 11 people or a multiple, in quasi-identifiers only",
         _WITHDRAW,
     ),
+    "report": ("the tables of the quality report tell what the other files do, and what follows from them", _CHANGED),
     "support": ("every record, however long, is held by k sensitive records", _WITHDRAW),
     "exact counts": ("every attribute's count is the sensitive one rounded down to a multiple of k", _WITHDRAW),
     "exact aggregates": ("the aggregates are all common combinations, their counts rounded down to multiples of k", _WITHDRAW),
@@ -301,11 +306,15 @@ def _values(variable: Variable, last_year: int) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Aggregates:
-    """Reported combinations by length: their attributes, ascending, their keys, ascending, and their counts."""
+    """Reported combinations by length: their attributes, ascending, their keys, ascending, and their counts.
+
+    ``held``: how many of the records hold each, once they were looked at.
+    """
 
     sets: dict[int, proof.Codes] = field(default_factory=dict)
     keys: dict[int, proof.Ints] = field(default_factory=dict)
     counts: dict[int, proof.Ints] = field(default_factory=dict)
+    held: dict[int, proof.Ints] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:

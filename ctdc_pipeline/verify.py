@@ -24,6 +24,7 @@ from ctdc_pipeline.files import read_parquet
 from ctdc_pipeline.verification import (
     AGGREGATES,
     BESIDE,
+    CHANGES,
     CODEBOOK,
     DELIMITERS,
     DICTIONARY,
@@ -32,6 +33,7 @@ from ctdc_pipeline.verification import (
     PROOFS,
     PUBLICATION,
     RECORDS,
+    REPORT,
     TOMBSTONE,
     UNREADABLE,
     Aggregates,
@@ -46,6 +48,7 @@ from ctdc_pipeline.verification import (
     read_workbook,
 )
 from ctdc_pipeline.verify_products import check_products, prove_products
+from ctdc_pipeline.verify_report import check_report
 
 _ORIGINS = {"partner", "source", "refresh", "source_file", "source_row", "case_key"}
 
@@ -88,6 +91,7 @@ def verify(folder: Path, *, sensitive: Path | None = None, public_key: Path | No
     _dictionary(contents)
     _tables(contents)
     check_products(contents, codes, aggregates)
+    check_report(contents, codes, aggregates)
     if records is not None:
         _prove(contents, records, codes, aggregates)
     else:
@@ -175,7 +179,11 @@ def _files(contents: Contents) -> None:
 
 def _known(path: PurePosixPath) -> bool:
     """Whether more of a file is checked than its hash and that it holds no pseudonym."""
-    return path.suffix in {*DELIMITERS, ".parquet", ".json", ".geojson"} or path.stem == RECORDS or path.name == CODEBOOK
+    return (
+        path.suffix in {*DELIMITERS, ".parquet", ".json", ".geojson"}
+        or path.stem == RECORDS
+        or path.name in (CODEBOOK, REPORT, CHANGES)
+    )
 
 
 def _signature(contents: Contents, public_key: Path | None) -> None:
@@ -344,21 +352,22 @@ def _agree(contents: Contents, codes: proof.Codes, found: Aggregates) -> None:
     reported[found.keys[1]] = found.counts[1]
     differing = int((reported != proof.counts(codes, size=numbering.size)).sum())
     findings.require("single counts", not differing, f"{differing} attributes have other counts in the records")
-    known: dict[int, int] = Counter()
+    found.held.update({size: np.zeros(len(counts), np.int64) for size, counts in found.counts.items()})
+    found.held[1] += proof.counts(codes, size=numbering.size)[found.keys[1]]
     absent: dict[int, int] = Counter()
     pairs = np.zeros((numbering.size, numbering.size), np.bool_)
     if 2 in found.sets:
         pairs[found.sets[2][:, 0], found.sets[2][:, 1]] = True
-    walk = proof.combinations(proof.distinct(codes), numbering=numbering, length=max(found.sets), pairs=pairs)
-    for size, keys in walk:
-        held, _ = proof.tally(keys)
-        missing = int((proof.place_of(held, among=found.keys[size]) < 0).sum())
-        absent[size] += missing
-        known[size] += len(held) - missing
+    for size, keys in proof.combinations(codes, numbering=numbering, length=max(found.sets), pairs=pairs):
+        held, times = proof.tally(keys)
+        place = proof.place_of(held, among=found.keys[size])
+        found.held[size][place[place >= 0]] = times[place >= 0]
+        absent[size] += int((place < 0).sum())
     for size, number in absent.items():
         findings.require("reported combinations", not number, f"{number} combinations of length {size} are not reported")
     findings.require("reported combinations", True, "")
-    findings.note("reported combinations", f"{sum(known.values()):,} combinations of length 2 to {max(found.sets)}")
+    known = sum(int((times > 0).sum()) for size, times in found.held.items() if size > 1)
+    findings.note("reported combinations", f"{known:,} combinations of length 2 to {max(found.sets)}")
 
 
 def _figures(contents: Contents, codes: proof.Codes | None, aggregates: Aggregates | None) -> None:

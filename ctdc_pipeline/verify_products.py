@@ -22,6 +22,7 @@ from ctdc_pipeline.verification import (
     CODEBOOK,
     DELIMITERS,
     RECORDS,
+    ROUNDING,
     UNREADABLE,
     Aggregates,
     Contents,
@@ -39,8 +40,6 @@ QUASI_GROUPS = {"exploitation", "labour", "sex"}
 STORY = "story_"
 FIGURES = ["variable", "value", "count", "denominator", "percentage"]
 MAP_TABLE = "map.csv"
-ROUNDING = 0.0501
-"""How far a percentage of one decimal may be from the exact one."""
 
 
 def check_products(contents: Contents, codes: proof.Codes | None, aggregates: Aggregates | None) -> None:

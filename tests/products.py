@@ -1,6 +1,7 @@
 """A small release to make products of: victims of two partners, with k = 10."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 
@@ -58,6 +59,23 @@ def inputs_of(victims: Sequence[Row], synthetic: Sequence[Row] | None = None, *,
         aggregates=aggregates(victims, k=k),
         partners=pa.Table.from_pylist(partners, schema=PARTNERS),
     )
+
+
+def manifest_of(inputs: Inputs) -> dict[str, Any]:
+    """What the manifest of a first release of ``inputs`` says, but for its files."""
+    records, told = len(inputs.synthetic), len(inputs.aggregates)
+    found = {"rare_records": 0, "empty_records": 0, "inexact_counts": 0, "wrong_aggregates": 0}
+    return {
+        "version": inputs.version,
+        "previous": None,
+        "software": {"name": "ctdc-pipeline", "version": "1"},
+        "codebook": codebook().version,
+        "k": inputs.k,
+        "reporting_length": inputs.length,
+        "last_year": inputs.last_year,
+        "proof": {"synthetic_records": records, "distinct_records": records, "aggregates": told, **found},
+        "suppressed_values": {"citizenship": 0, "CountryOfExploitation": 0},
+    }
 
 
 UKR = {

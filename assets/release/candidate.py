@@ -22,7 +22,7 @@ class CandidateConfig(dg.Config):
     group_name="release",
     owners=OWNERS,
     kinds={"csv", "parquet"},
-    code_version="1",
+    code_version="2",
     deps=[victims, records, reportable_aggregates],
 )
 @guarded()

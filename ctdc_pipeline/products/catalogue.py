@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from ctdc_pipeline.products import codebook_files, datapackage, dictionary, k_anonymous, map, records, showcase, stories  # noqa: A004
+from ctdc_pipeline import changes
+from ctdc_pipeline.products import (
+    codebook_files,
+    datapackage,
+    dictionary,
+    k_anonymous,
+    map,  # noqa: A004
+    records,
+    report,
+    showcase,
+    stories,
+)
 from ctdc_pipeline.products.inputs import Inputs
 
 _SYNTHETIC = "k-synthetic: each record is shared by at least k victims in all it says"
 _REAL = "complete records: below k hidden, others rounded down to a multiple of k, percentages from these"
 _NONE = "holds no figure about people"
+_TOLD = "follows from what the other files and the manifest tell"
 _BOTH = "k-synthetic records; coverage from complete records, below k hidden and others rounded down"
 
 
@@ -52,6 +65,8 @@ FILES = (
     *(File(f"map_{role}.geojson", f"The same by {role}, with shapes of countries", _REAL) for role in map.ROLES),
     File("map.html", "The map as one page", _REAL),
     File(showcase.FILE, "Synthetic records beside reportable aggregates, to explore", f"{_SYNTHETIC}; aggregates as published"),
+    File(report.FILE, "Quality and disclosure report: guarantees and proof, utility, suppression, partners, changes", _TOLD),
+    File(changes.FILE, "What changed since the release before", _TOLD),
     File(datapackage.NAME, "Data Package descriptor: all files above with their hashes, columns and code lists", _NONE),
 )
 
@@ -67,10 +82,20 @@ PRODUCTS: tuple[Callable[[Inputs, Path], None], ...] = (
 
 
 def write(inputs: Inputs, folder: Path) -> None:
-    """Write every product to ``folder``, and what describes them. Raises OSError, ReleaseError, ResourceError, TableError."""
+    """Write to ``folder`` every product that needs ``inputs`` only. Raises OSError, ReleaseError, ResourceError, TableError."""
     for product in PRODUCTS:
         product(inputs, folder)
+
+
+def conclude(inputs: Inputs, folder: Path, *, manifest: Mapping[str, Any], since: Sequence[changes.Part]) -> Mapping[str, str]:
+    """Write to ``folder`` what can be told once all else in it was proved: report, changes and descriptor. Raises OSError.
+
+    ``manifest`` as far as it does not name files. Returns the plots of the report, as SVG by name.
+    """
+    plots = report.write(inputs, folder, manifest=manifest, changes=since)
+    (folder / changes.FILE).write_text(changes.text(manifest, since), encoding="utf-8")
     datapackage.write(inputs, folder, abouts={file.name: file.about for file in FILES})
+    return plots
 
 
 def documentation() -> str:

@@ -1,7 +1,7 @@
 """A self-contained HTML page: opens from disk, holds all it shows, and may ask nothing of any network.
 
 The Content-Security-Policy lets run only the one script and the one style that are in the page, each by its hash, and no request
-go anywhere. What is hand-written is in ``data/showcase``.
+go anywhere. What is hand-written is in ``data/showcase``; what all pages have is in its ``page.html``, which the others extend.
 """
 
 from __future__ import annotations
@@ -13,12 +13,9 @@ from base64 import b64encode
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-_POLICY = (
-    "default-src 'none'; script-src 'sha256-{script}'; style-src 'sha256-{style}';"
-    " img-src data:; base-uri 'none'; form-action 'none'"
-)
+_POLICY = "default-src 'none'; script-src {script}; style-src {style}; img-src data:; base-uri 'none'; form-action 'none'"
 
 
 def resource(name: str) -> str:
@@ -31,22 +28,27 @@ def packed(content: bytes) -> str:
     return b64encode(zlib.compress(content, 9)).decode()
 
 
-def page(template: str, *, scripts: tuple[str, ...], data: Any, blocks: dict[str, str] | None = None, **words: Any) -> bytes:
-    """The page of ``template`` with the styles and ``scripts``.
+_TEMPLATES = Environment(
+    autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=FunctionLoader(resource)
+)
+
+
+def page(
+    template: str, *, scripts: tuple[str, ...] = (), data: Any = None, blocks: dict[str, str] | None = None, **words: Any
+) -> bytes:
+    """The page of ``template`` with the styles and ``scripts``, or without any script.
 
     ``data`` (JSON) and ``blocks`` (texts of ``packed`` by name) are for the scripts, ``words`` for the template, which escapes
     them.
     """
-    script = "".join(["'use strict';\n", *map(resource, scripts)])
+    script = "".join(["'use strict';\n", *map(resource, scripts)]) if scripts else ""
     style = resource("page.css")
-    policy = _POLICY.format(script=_hash(script), style=_hash(style))
+    policy = _POLICY.format(script=_hash(script) if script else "'none'", style=_hash(style))
     # A "<" in a value could otherwise end the element that holds it.
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-    made = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(
-        resource(template)
-    )
+    made = _TEMPLATES.get_template(template)
     return made.render(policy=policy, style=style, script=script, data=text, blocks=blocks or {}, **words).encode()
 
 
 def _hash(text: str) -> str:
-    return b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return f"'sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

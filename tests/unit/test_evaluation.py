@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ctdc_pipeline.errors import ParameterError, TableError
-from ctdc_pipeline.evaluation import evaluate
+from ctdc_pipeline.evaluation import evaluate, kept
 
 Row = tuple[str | None, ...]
 Counted = Counter[tuple[tuple[int, str], ...]]
@@ -163,3 +163,23 @@ def test_the_document_is_json_and_the_same_for_any_number_of_threads() -> None:
     documents = {json.dumps(evaluate(common_table(), synthetic, threads=threads).to_dict()) for threads in (1, 2, 8)}
     (document,) = documents
     assert json.loads(document)["combinations"][1]["fidelity"]["common"] == 4
+
+
+@given(tables=two_tables(), length=st.integers(1, 4))
+@settings(deadline=None, max_examples=40)
+def test_reported_counts_are_compared_as_sensitive_records_are(tables: tuple[list[Row], list[Row]], length: int) -> None:
+    """What the public finds from exact counts of the common combinations is what is found with the records."""
+    sensitive, synthetic = as_table(tables[0]), as_table(tables[1], width=len(tables[0][0]))
+    told: list[dict[str, str | int | None]] = []
+    for size in range(1, length + 1):
+        for combination, count in sorted(counted(tables[0], size).items()):
+            names = {f"variable_{n}": sensitive.column_names[place] for n, (place, _) in enumerate(combination, 1)}
+            values = {f"value_{n}": value for n, (_, value) in enumerate(combination, 1)}
+            told += [{"length": size, **names, **values, "count": count}] if count >= K else []
+    places = [(f"{part}_{n}", pa.string()) for n in range(1, length + 1) for part in ("variable", "value")]
+    columns = pa.schema([("length", pa.int64()), *places, ("count", pa.int64())])
+    found = kept(pa.Table.from_pylist(told, schema=columns), synthetic, k=K, length=length, threads=1)
+
+    expected = evaluate(sensitive, synthetic, k=K, length=length, threads=1)
+    assert [one.fidelity for one in found if (one.least, one.most) == (K, None)] == [c.fidelity for c in expected.combinations]
+    assert tuple(one for one in found if (one.least, one.most) != (K, None)) == expected.buckets

@@ -19,6 +19,7 @@ from ctdc_pipeline.products import catalogue
 from ctdc_pipeline.publication import publish, withdraw
 from ctdc_pipeline.release import Release, make_candidate
 from ctdc_pipeline.sensitive_countries import DenyList
+from ctdc_pipeline.verify import verify
 from ctdc_pipeline.zones import Zones
 from tests.faults import full_at, full_at_each, left_by_kills
 from tests.releases import LAST_YEAR, LENGTH, K, fill
@@ -251,10 +252,12 @@ def test_the_changelog_tells_what_both_releases_tell(published: Zones) -> None:
     import pyarrow as pa
 
     write_parquet(pa.Table.from_pandas(sent, preserve_index=False), path)
-    text = (candidate(published, "2").folder / "CHANGELOG.md").read_text()
+    made = candidate(published, "2").folder
+    text = (made / "CHANGELOG.md").read_text()
     assert "Since release 1" in text
     assert "| polaris | polaris | new | 2021 | 2022 |" in text
     assert "As before." in text
+    assert "report" not in verify(made).failed, "which has the same tables"
 
 
 def test_a_withdrawn_release_leaves_a_tombstone_and_its_version(published: Zones) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -270,6 +271,18 @@ def invented(rows: Rows) -> None:
     rows += [rows[1]] * 11 * 60
 
 
+def in_report(old: str, new: str) -> Tampering:
+    """Write ``new`` for what the pattern ``old`` finds first in the page of the report."""
+
+    def tamper(folder: Path) -> None:
+        path = folder / "quality_report.html"
+        text, found = re.subn(old, new, path.read_text(encoding="utf-8"), count=1, flags=re.DOTALL)
+        assert found
+        path.write_text(text, encoding="utf-8")
+
+    return tamper
+
+
 def cut(name: str) -> Tampering:
     return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:-40])
 
@@ -388,6 +401,27 @@ TAMPERED: dict[str, tuple[Tampering, str, bool]] = {
     "a group of ten": (in_rows(ANONYMISED, lambda rows: rows.pop()), "k-anonymised", True),
     "an empty group": (in_rows(ANONYMISED, lambda rows: rows.extend([[""] * len(rows[0])] * 11)), "k-anonymised", True),
     "a group of more than there are": (in_rows(ANONYMISED, invented), "k-anonymised", True),
+    "a report of more lost": (
+        in_report(r'(id="lengths">.*?<th scope="row">2</th>.*?</td>.*?>)\d+<', r"\g<1>1,000<"),
+        "report",
+        True,
+    ),
+    "a report of less error": (in_report(r'(id="counts">.*>)\d+\.\d%</td></tr>', r"\g<1>0.1%</td></tr>"), "report", True),
+    "a report of shorter records": (in_report(r'(id="sizes">.*?<th scope="row">)\d', r"\g<1>9"), "report", True),
+    "a report of more kept": (in_report(r'(id="variables">.*?)\d+%', r"\g<1>101%"), "report", True),
+    "a report of exact victims": (in_report(r'(id="partners">.*?<td class="n">)600', r"\g<1>601"), "report", True),
+    "a report without a partner": (in_report(r'(id="partners">.*?<tbody>\s*)<tr>.*?</tr>', r"\g<1>"), "report", True),
+    "a report of another state": (in_report(r'(id="partners">.*?<td>)new<', r"\g<1>carried forward<"), "report", True),
+    "a report of something found": (in_report(r'(id="proof">.*?<td class="n">)0', r"\g<1>1"), "report", True),
+    "a report of other files": (in_report(r'(id="files">.*?<td>)[0-9a-f]{8}', r"\g<1>"), "report", True),
+    "a report of another k": (in_report(r"(<dd>)5", r"\g<1>9"), "report", True),
+    "a report of more figures": (in_report("</main>", "<table id='more'><tr><td>7</td></tr></table></main>"), "report", True),
+    "a report without its tables": (in_report(r"<table.*</table>", ""), "report", True),
+    "changes that the report does not tell": (
+        lambda folder: (folder / "CHANGELOG.md").write_text("# Changes\n\n## Counts\n\n| a | b |\n| --- | --- |\n| c | 1 |\n"),
+        "report",
+        True,
+    ),
     "means of control of real people": (
         in_rows(ANONYMISED, lambda rows: [row.append("meansOfControlThreats" if row is rows[0] else "1") for row in rows]),
         "k-anonymised",

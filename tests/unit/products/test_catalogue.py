@@ -11,16 +11,22 @@ import pytest
 from ctdc_pipeline.codebook import codebook, countries
 from ctdc_pipeline.files import sha256
 from ctdc_pipeline.products import catalogue, records
-from tests.products import VICTIMS, inputs_of
+from ctdc_pipeline.products.inputs import Inputs
+from tests.products import VICTIMS, inputs_of, manifest_of
 
 ROOT = Path(__file__).parents[3]
 TABLES = [file.name for file in catalogue.FILES if file.name.endswith(".csv")]
 
 
+def made(inputs: Inputs, folder: Path) -> None:
+    catalogue.write(inputs, folder)
+    catalogue.conclude(inputs, folder, manifest=manifest_of(inputs), since=())
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("products")
-    catalogue.write(inputs_of(VICTIMS), folder)
+    made(inputs_of(VICTIMS), folder)
     return folder
 
 
@@ -86,5 +92,5 @@ def test_every_table_opens_with_the_columns_that_are_said_of_it(folder: Path, pa
 
 def test_products_of_nobody_are_files_without_rows(tmp_path: Path) -> None:
     """No victims and no records: every product says so instead of failing."""
-    catalogue.write(inputs_of([]), tmp_path)
+    made(inputs_of([]), tmp_path)
     assert len(list(tmp_path.iterdir())) == len(catalogue.FILES)
