@@ -30,7 +30,6 @@ EXCLUSIONS = {
 }
 """Rules that leave a row out, in the order in which they are tried, and what each means."""
 
-
 DOUBTFUL = 3
 """So many people on one opt-out list of whom nobody ever was a case are not believed."""
 

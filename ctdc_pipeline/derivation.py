@@ -36,12 +36,12 @@ RULES = {
     "unknown-country": "the country is not known in the code system of the export",
     "unknown-organisation": "the consent register does not know the organisation",
     "impossible-date": "the text is not a date of the calendar in a form of the layout",
-    "date-in-the-future": "the date lies after the day of the harmonisation",
+    "date-in-the-future": "the date lies after the last day that the release covers",
     "not-a-whole-number": "the text is not a whole number",
     "age-out-of-range": f"the age is below 0 or above {OLDEST}",
     "duration-out-of-range": f"the duration is below 0 or above {OLDEST} years",
     "registered-too-early": "registration before the first year of the codebook",
-    "registered-in-the-future": "registration after the day of the harmonisation",
+    "registered-in-the-future": "registration after the last day that the release covers",
     "conflicting-values": "two fields of the row contradict each other",
     "formula-text": "the cell begins like a spreadsheet formula",
 }
@@ -70,8 +70,8 @@ class Derived:
 def derive(raw: pa.Table, *, source: Source, as_of: date, proxies: Sequence[str] = ()) -> Derived:
     """The variables of every row of ``raw`` (as ``ingest`` wrote it), by the rules of the codebook.
 
-    ``as_of`` is the day of the harmonisation: nothing may lie after it, and its year is the last of the release. ``proxies`` are
-    fields for the country of exploitation in the order in which they are tried; the layout's own order without it.
+    ``as_of`` is the last day that the release covers: nothing may lie after it. ``proxies`` are fields for the country of
+    exploitation in the order in which they are tried; the layout's own order without it.
     """
     return _Derivation(raw, source, as_of).run(proxies)
 
