@@ -325,7 +325,7 @@ def _told(connection: duckdb.DuckDBPyConnection, rule: str, query: str, *, relea
 
 
 def _csv(file: Path) -> str:
-    return f"read_csv('{_sql(file)}', header = true, all_varchar = true, nullstr = '', delim = ',', quote = '\"')"
+    return f"read_csv({_text(str(file))}, header = true, all_varchar = true, nullstr = '', delim = ',', quote = '\"')"
 
 
 def _columns(connection: duckdb.DuckDBPyConnection, table: str) -> list[str]:
@@ -342,7 +342,3 @@ def _list(*parts: str) -> str:
 
 def _text(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
-
-
-def _sql(path: Path) -> str:
-    return str(path).replace("'", "''")
