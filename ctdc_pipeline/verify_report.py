@@ -34,7 +34,7 @@ def check_report(contents: Contents, codes: proof.Codes | None, aggregates: Aggr
     files = (REPORT, CHANGES, SUMMARY, ANONYMISED)
     if REPORT not in contents.manifest["files"] or not all((contents.folder / name).is_file() for name in files):
         return
-    told, changes = contents.read(REPORT, _tables), contents.read(CHANGES, _changes)
+    told, changes = contents.read(REPORT, page_tables), contents.read(CHANGES, _changes)
     kept, real = contents.table(SUMMARY), contents.table(ANONYMISED)
     if codes is None or aggregates is None or any(content is None for content in (told, changes, kept, real)):
         return
@@ -170,6 +170,13 @@ def _count(number: int) -> str:
     return f"{number:,}"
 
 
+def page_tables(path: Path) -> dict[str, list[list[str]]]:
+    """The tables of a page by id, their rows as texts. Raises one of the errors that readers raise."""
+    reader = _Reader()
+    reader.feed(path.read_text(encoding="utf-8"))
+    return reader.tables
+
+
 class _Reader(HTMLParser):
     """The cells of tables and of lists of terms that have an id, without their headings."""
 
@@ -201,13 +208,6 @@ class _Reader(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self._inside and self._rows:
             self._rows[-1][-1] += data
-
-
-def _tables(path: Path) -> dict[str, list[list[str]]]:
-    """The tables of a page by id, their rows as texts. Raises one of the errors that readers raise."""
-    reader = _Reader()
-    reader.feed(path.read_text(encoding="utf-8"))
-    return reader.tables
 
 
 def _changes(path: Path) -> dict[str, Rows]:

@@ -42,7 +42,7 @@ def bars(
 
 
 def lines(series: Mapping[str, Sequence[float | None]], labels: Sequence[str], *, about: str, axis: str) -> str:
-    """Shares of 1 over ``labels``, one line a series, with a gap where there is no value. The axis goes to 100% at least."""
+    """Shares of 1 over ``labels``, one line a series; a place without a value is passed over. The axis goes to 100% at least."""
     most = max(1.0, *(value for values in series.values() for value in values if value is not None), 0)
     step = (RIGHT - LEFT) / max(1, len(labels))
     across = [LEFT + step * (place + 0.5) for place in range(len(labels))]
@@ -109,4 +109,5 @@ def _line(x: float, y: float, to_x: float, to_y: float, colour: str) -> str:
 
 
 def _text(x: float, y: float, text: str, anchor: str = "middle", *, fill: str = SOFT, size: float = 12) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{fill}" font-size="{size:g}">{escape(text)}</text>'
+    element = f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{fill}" font-size="{size:g}">{escape(text)}</text>'
+    return element if text else ""

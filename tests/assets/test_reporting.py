@@ -6,9 +6,11 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
-from assets.reporting import Materialized, guarded, plot, table_result
+from assets.reporting import Materialized, guarded, plot, release_result, table_result
+from ctdc_pipeline.disclosure import Proof
 from ctdc_pipeline.errors import DeliveryError
 from ctdc_pipeline.files import sha256, write_parquet
+from ctdc_pipeline.release import RECORDS, Release
 from resources.io_manager import NoRows
 from tests.integration.conftest import QUIET, told
 
@@ -89,3 +91,12 @@ def test_a_plot_is_an_image_in_the_catalogue() -> None:
     value = plot("<svg/>")
     assert isinstance(value, dg.MarkdownMetadataValue)
     assert "PHN2Zy8+" in str(value.value)
+
+
+def test_a_candidate_is_told_with_the_plots_of_its_report(tmp_path: Path) -> None:
+    """Who approves it looks at them where the candidate is, before anything is public."""
+    write_parquet(pa.table({"gender": ["Female"]}), tmp_path / f"{RECORDS}.parquet")
+    done = Release(tmp_path, "1", Proof(10, 1, 1, 10, 0, 0, 1, 0, 1, 0), {"a.csv": "0"}, plots={"coverage": "<svg/>"})
+    told = release_result(done, hash="1").metadata or {}
+    assert told["plot_coverage"] == plot("<svg/>")
+    assert (told["version"], told["hash"], told["a.csv"]) == ("1", "1", "0")
