@@ -5,6 +5,7 @@ import json
 import shutil
 import time
 from collections.abc import Generator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +201,16 @@ def test_a_schedule_carries_the_last_delivery_forward(refreshed: Graph, tmp_path
         with dg.build_schedule_context(instance=instance, resources=resources, repository_def=repository) as context:
             (request,) = schedule.evaluate_tick(context).run_requests or []
         assert request.partition_key == NEXT
+
+
+def test_who_is_expected_to_send_can_be_overdue() -> None:
+    """A partner who is late and looks as well as the others; or one who stopped, and is red for ever."""
+    found = {spec.key.path[1]: spec.freshness_policy for spec in build_defs().resolve_all_asset_specs() if spec.freshness_policy}
+    expected = {"iom_mimosa": (31, 62), "polaris": (186, 217)}
+    assert found == {
+        name: dg.FreshnessPolicy.time_window(warn_window=timedelta(days=warn), fail_window=timedelta(days=fail))
+        for name, (warn, fail) in expected.items()
+    }
 
 
 def test_an_old_refresh_is_backfilled_to_the_same_bytes(refreshed: Graph) -> None:
