@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ctdc_pipeline.attributes import Records, decode, distinct, encode, encode_together
@@ -31,7 +31,6 @@ def as_rows(records: Records) -> Counter[Row]:
 
 
 @given(rows=rows())
-@settings(deadline=None)
 def test_records_are_the_rows_with_how_often_each_occurs(rows: list[Row]) -> None:
     """Rows lost, doubled or merged because their values look alike."""
     records = encode(as_table(rows), threads=1)
@@ -44,7 +43,6 @@ def test_records_are_the_rows_with_how_often_each_occurs(rows: list[Row]) -> Non
 
 
 @given(rows=rows(), k=st.integers(1, 5))
-@settings(deadline=None)
 def test_common_records_have_lost_their_rare_values_and_nothing_else(rows: list[Row], k: int) -> None:
     """A rare value that survives, a common one that does not, or rows lost with it."""
     counts = Counter((place, value) for row in rows for place, value in enumerate(row))
@@ -55,7 +53,6 @@ def test_common_records_have_lost_their_rare_values_and_nothing_else(rows: list[
 
 
 @given(tables=st.integers(1, 3).flatmap(lambda width: st.tuples(rows(width=width), rows(width=width))))
-@settings(deadline=None)
 def test_tables_numbered_together_agree_on_the_numbers(tables: tuple[list[Row], list[Row]]) -> None:
     """Two tables compared by numbers that mean different values in each."""
     encoded = encode_together([as_table(rows) for rows in tables])

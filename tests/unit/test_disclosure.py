@@ -40,7 +40,7 @@ def contains(record: tuple[str | None, ...], part: tuple[str | None, ...]) -> bo
     return all(wanted is None or wanted == found for wanted, found in zip(part, record, strict=True))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sensitive=ROWS, synthetic=ROWS)
 def test_supports_equal_brute_force(tmp_path_factory: pytest.TempPathFactory, sensitive: Rows, synthetic: Rows) -> None:
     """A support counted too high would let a record through that describes fewer than k people."""
@@ -51,7 +51,7 @@ def test_supports_equal_brute_force(tmp_path_factory: pytest.TempPathFactory, se
     assert sorted(found.tolist()) == expected
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sensitive=ROWS, synthetic=ROWS, k=st.integers(2, 4))
 def test_inexact_counts_equal_brute_force(
     tmp_path_factory: pytest.TempPathFactory, sensitive: Rows, synthetic: Rows, k: int
@@ -66,7 +66,7 @@ def test_inexact_counts_equal_brute_force(
     assert found == (len(attributes), sum(after != before - before % k for before, after in counts.values()))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(sensitive=ROWS, k=st.integers(2, 3), lie=st.integers(-3, 3))
 def test_wrong_aggregates_are_found(tmp_path_factory: pytest.TempPathFactory, sensitive: Rows, k: int, lie: int) -> None:
     """An aggregate that is not its support rounded down, or is below k, would publish an exact or a rare count."""

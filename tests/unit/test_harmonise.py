@@ -184,7 +184,7 @@ ROW = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows=st.lists(ROW, min_size=1, max_size=12))
 def test_whatever_comes_in_each_row_has_one_outcome(rows: list[dict[str, str]], tmp_path_factory: pytest.TempPathFactory) -> None:
     """Guards against rows lost or counted twice in a combination of rules nobody thought of."""

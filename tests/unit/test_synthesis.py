@@ -59,7 +59,7 @@ def counts(rows: list[Row]) -> Counter[tuple[int, str]]:
 
 
 @pytest.mark.parametrize("method", METHODS)
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(rows=tables(), k=st.integers(2, 6), seed=st.integers(0, 5))
 @example(rows=[(None, None)] * 5, k=2, seed=0)
 @example(rows=[("a", "b")] * 9, k=4, seed=0)
@@ -74,7 +74,7 @@ def test_guarantees_hold_against_brute_force(method: str, rows: list[Row], k: in
 
 
 @pytest.mark.parametrize("method", METHODS)
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(rows=tables(), k=st.integers(2, 5))
 def test_each_phase_keeps_its_promise(method: str, rows: list[Row], k: int) -> None:
     """A value lost or doubled between the phases, or a rare combination before suppression could hide it."""
