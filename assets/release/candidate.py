@@ -6,7 +6,7 @@ from assets.counts.reports import reportable_aggregates
 from assets.harmonised.victims import victims
 from assets.reporting import OWNERS, Materialized, guarded, release_result
 from assets.synthetic.records import records
-from ctdc_pipeline import release
+from ctdc_pipeline import changes, release
 from resources.settings import DataHome, Engine
 
 
@@ -33,4 +33,5 @@ def candidate(config: CandidateConfig, home: DataHome, engine: Engine) -> Materi
     """
     made_with = {"k": engine.k, "length": engine.reporting_length, "last_year": engine.last_year}
     done = release.make_candidate(home.zones(), version=config.version, **made_with, deny=engine.deny)
-    return release_result(done, hash=done.digest)
+    told = (done.folder / changes.FILE).read_text(encoding="utf-8")
+    return release_result(done, hash=done.digest, changes=dg.MetadataValue.md(told))

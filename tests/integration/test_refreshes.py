@@ -107,7 +107,9 @@ def test_the_release_says_what_is_new(refreshed: Graph) -> None:
     corrected(refreshed)
     made = refreshed.refresh()
     assert made.success
-    assert refreshed.release().success
+    (candidate,) = refreshed.run("release_candidate").asset_materializations_for_node("release__candidate")
+    assert f"| polaris | polaris | new | {REFRESH} | {NEXT} |" in str(candidate.metadata["changes"].value)
+    assert refreshed.publish(str(candidate.metadata["hash"].value)).success
     one, two = (json.loads((folder / "manifest.json").read_text()) for folder in refreshed.released())
     assert {source: said["state"] for source, said in one["deliveries"].items() if said["state"] != "missing"} == dict.fromkeys(
         (source for source, said in one["deliveries"].items() if said["latest_refresh"]), "new"
