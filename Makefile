@@ -24,7 +24,7 @@ ui: $(STAMP)
 	@DAGSTER_HOME="$(CTDC_HOME)/dagster" $(BIN)/dg dev --host 127.0.0.1 --port $(or $(PORT),3000)
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest -n 2 --dist loadscope $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 test-services:
 	@[ "$$(id -u)" = 0 ] || { echo "Run as root, or: sudo apt-get install $(SERVICES)"; exit 1; }
