@@ -24,7 +24,7 @@ DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 CORRIDORS = [("UKR", "POL"), ("UKR", "UKR"), ("MDA", "RUS"), ("PHL", "SGP"), ("USA", "USA"), ("GLP", "USA"), ("MEX", "USA")]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # Playwright keeps an event loop running, in which other modules' tests could not start theirs
 def browser() -> Generator[Browser]:
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if not path:

@@ -15,8 +15,10 @@ import pytest
 import yaml
 
 from ctdc_pipeline.zones import Zones
+from resources import instance
 from resources.instance import POSTGRES, configure
 
+ROOT = Path(__file__).parents[2]
 RUN = """
 import dagster as dg
 @dg.asset
@@ -74,16 +76,16 @@ def test_runs_of_several_processes_are_kept_in_postgres(postgres: str, tmp_path:
 def test_an_address_where_nobody_answers_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs that are quietly kept somewhere else than where they are looked for."""
     monkeypatch.setenv(POSTGRES, "postgresql+psycopg2://dagster:secret-word@127.0.0.1:1/postgres")
-    monkeypatch.setenv("DAGSTER_HOME", str(configure(Zones(tmp_path))))
-    failed = subprocess.run([sys.executable, "-c", RUN], capture_output=True, text=True, check=False)
+    monkeypatch.setenv("CTDC_HOME", str(tmp_path))
+    failed = subprocess.run([sys.executable, "-m", instance.__name__], cwd=ROOT, capture_output=True, text=True, check=False)
     assert failed.returncode != 0
     assert "Connection refused" in failed.stderr
     assert "secret-word" not in failed.stderr
 
 
-def test_without_the_variable_storage_is_embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`make ui` must need no server, also after one was tried."""
-    monkeypatch.setenv(POSTGRES, "postgresql+psycopg2://dagster@127.0.0.1:1/postgres")
+def test_without_the_variable_storage_is_embedded(postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`make ui` must need no server, also after one was used."""
+    monkeypatch.setenv(POSTGRES, postgres)
     configure(Zones(tmp_path))
     monkeypatch.delenv(POSTGRES)
     settings = yaml.safe_load((configure(Zones(tmp_path)) / "dagster.yaml").read_text())
