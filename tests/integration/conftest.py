@@ -68,12 +68,13 @@ class Graph:
         return self.run("publish", tags=tags, config=config, **settings)
 
     def receive(self) -> list[dg.ExecuteInProcessResult]:
-        """Take in all that landed, one run each."""
+        """Take in what landed of refreshes that were not taken in before, one run each."""
         landed = Landing(self.zones.landing).landed()
-        return [self.run(f"ingest_{one.source}", partition=one.refresh) for one in landed]
+        new = [one for one in landed if not (self.zones.ingested(one.source) / one.refresh).exists()]
+        return [self.run(f"ingest_{one.source}", partition=one.refresh) for one in new]
 
     def refresh(self, **settings: Any) -> dg.ExecuteInProcessResult:
-        """Take in all that landed and make everything from it; the first run that fails, or the last."""
+        """Take in what is new and make everything from all; the first run that fails, or the last."""
         failed = (result for result in self.receive() if not result.success)
         return next(failed, None) or self.run("full_refresh", **settings)
 
