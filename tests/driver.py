@@ -45,7 +45,7 @@ class Driver:
         """Whether everything, the release included, succeeded, after it was killed everywhere."""
         stored = {(folder.parent.name, folder.name) for folder in DataHome().zones().deliveries.glob("*/*") if folder.is_dir()}
         deliveries = sorted(stored | {(one.source, one.refresh) for one in DataHome().landing().landed()})
-        with dg.DagsterInstance.get() as instance:
+        with DataHome().zones().alone(), dg.DagsterInstance.get() as instance:  # two processes may not add the same one at once
             for source, refresh in deliveries:
                 instance.add_dynamic_partitions(f"{source}_refreshes", [refresh])
         received = all(self.job(f"ingest_{source}", partition=refresh) for source, refresh in deliveries)
