@@ -640,6 +640,30 @@ def take(space: Space, values: Attributes, pool: Ints, deficit: Ints) -> None:
             deficit[pair(space, values[x], values[y])] -= 1
 
 
+@leaf
+def thin(space: Space, built: Attributes, ends: Ints, stay: Flags, pool: Ints, deficit: Ints, seen: Flags) -> int:
+    """Close the gaps of the records that do not ``stay``; how many do.
+
+    ``pool``, ``deficit`` and ``seen`` come as they are without any record, and leave as they are with those that stay.
+    """
+    at = 0
+    to = np.int64(0)
+    begin = np.int64(0)
+    for record in range(len(stay)):
+        end = ends[record]
+        if stay[record]:
+            for x in range(begin, end):
+                built[to + x - begin] = built[x]
+            n = end - begin
+            triples(seen, built[to : to + n], True)
+            take(space, built[to : to + n], pool, deficit)
+            to += n
+            ends[at] = to
+            at += 1
+        begin = end
+    return at
+
+
 @compiled
 def partners(space: Space) -> tuple[Ints, Attributes, Ints]:
     """For each attribute, those that form a common pair with it: first (attributes + 1), partner, slot of the pair."""
@@ -738,16 +762,19 @@ def consolidate(
                     if rank[x] > rank[top]:
                         top = x
                 value = candidate[top]
+                if n < 2:  # a partner: the pair is common
+                    adding = value
+                    break
                 slot = rarest
                 for x in range(n):
                     other = pair(space, built[to + x], value)
-                    if slot < 0 or space.support[other] < space.support[slot]:
+                    if space.support[other] < space.support[slot]:
                         slot = other
                 whole(space, slot, match)
                 for x in range(n):
                     narrow(space, slot, built[to + x], match, match)
                 narrow(space, slot, value, match, match)
-                if n < 2 or reaches(space, slot, match):
+                if reaches(space, slot, match):
                     adding = value
                     break
                 found -= 1

@@ -25,16 +25,19 @@ import pyarrow as pa
 from ctdc_pipeline import kernel
 from ctdc_pipeline.attributes import MISSING, Progress, Records, decode, encode
 from ctdc_pipeline.errors import ParameterError
-from ctdc_pipeline.kernel import Aims, Attributes, Ints, Reals, Space, Words
+from ctdc_pipeline.kernel import Aims, Attributes, Flags, Ints, Reals, Space, Words
 
 METHODS = ("faithful", "uniform")
 
 ERROR = 4.0  # weight of total error, and
-PRESENCE = (0.7, 0.09)  # of a pair's and of a triple's presence, against mean preservation; each over all common pairs
+PRESENCE = (0.6, 0.08)  # of a pair's and of a triple's presence, against mean preservation; each over all common pairs
 SCARCITY = 2.0  # how far a value's price may move with what is left of it, either way
-TRIES = (16, 8)  # random maximal combinations looked at per record: in redaction, and whenever it is reconsidered
+TRIES = (12, 3)  # random maximal combinations looked at per record: in redaction, and whenever it is reconsidered
 KEPT = 0.25  # share of records whose remainder is kept at once; the others' values are all pooled
-LEVELS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01)  # quantiles of worth, from which records are built
+LEVELS = (*np.linspace(0.975, 0.05, 38), 0.03, 0.02, 0.01)  # quantiles of worth, from which records are built
+REUSE = 2  # records built of one entry in a round, at most: more of the same make its triples too frequent
+ROUNDS = 3  # times that records are built from the pool; after each but the last,
+RETURNED = 0.3  # of all records, at random, are taken apart
 CHUNK = 1024  # entries one thread works on at a time
 SEEN = 1 << 22  # flags for the triples that appear already
 BLOCK = 8192  # entries decided on the same state of the pool
@@ -113,6 +116,7 @@ class Synthesis:
         self.record = np.repeat(np.arange(len(whole)), np.where(whole, 1, records.weights) * filled)
         self.copies = np.where(whole, records.weights, 1)[self.record]
         self.chosen = np.zeros(len(self.record), np.int64)
+        self.used = np.zeros(len(self.record), np.int64)
         self.score = np.zeros(len(self.record))
         self.support = records.support
         self.pool = self.support.copy()
@@ -151,23 +155,47 @@ class Synthesis:
         keep = np.arange(len(self.record))
         if self.guided:
             density = self.density()
-            keep = np.flatnonzero(density >= quantile(density, self.copies, 1 - KEPT))
+            (least,) = quantiles(density, self.copies, (1 - KEPT,))
+            keep = np.flatnonzero(density >= least)
         return self._kept(np.repeat(keep, self.copies[keep]))
 
     def consolidate(self, kept: Built) -> Built:
-        """Phase 2: build records from the pool until it is empty."""
-        total = int(self.pool.sum())
-        room = len(kept.items) + total
+        """Phase 2: build records from the pool until it is empty; then take some apart, at random, and build again.
+
+        What is built first is built without knowing the rest. Ruin and recreate: Schrimpf et al. 2000.
+        """
+        room = int(self.support.sum())
         built, ends = np.empty(room, np.int32), np.empty(room, np.int64)
-        built[: len(kept.items)], ends[: len(kept.ends)] = kept.items, kept.ends
         at = len(kept.ends)
+        built[: len(kept.items)], ends[:at] = kept.items, kept.ends
+        patterns = self.chosen.copy()
         draw = np.random.Generator(np.random.PCG64([self.seed, 2]))
+        rounds = ROUNDS if self.guided else 1
+        for done in range(rounds):
+            if done:
+                at = self._thin(patterns, draw, built, ends, at)
+            at = self._fill(
+                draw, built, ends, at, told=lambda share, done=done: self.tell("consolidation", (done + share) / rounds)
+            )
+        return Built(built[: ends[at - 1] if at else 0], ends[:at])
+
+    def _thin(self, patterns: Ints, draw: np.random.Generator, built: Attributes, ends: Ints, at: int) -> int:
+        """Put the values of random records back into the pool, and every entry back to its pattern."""
+        self.pool[:], self.deficit[:], self.seen[:] = self.support, self.space.support, False
+        self.chosen[:], self.used[:] = patterns, 0
+        stay = draw.random(at) >= RETURNED
+        at = kernel.thin(self.space, built, ends, stay, self.pool, self.deficit, self.seen)
+        # Nothing is worth infinity: this only finds out what each pattern is worth now.
+        at, _ = self._made(np.arange(len(self.record)), np.inf, built, ends, at)
+        return at
+
+    def _fill(self, draw: np.random.Generator, built: Attributes, ends: Ints, at: int, *, told: Callable[[float], None]) -> int:
+        """Build records from the pool until it is empty."""
+        total = max(1, int(self.pool.sum()))
         if self.guided:
-            density = self.density()
-            for level in LEVELS:
-                at = self._build(quantile(density, self.copies, level), draw, built, ends, at)
-                self.tell("consolidation", 1 - self.pool.sum() / max(1, total))
-            at = self._build(float(np.nextafter(0, 1)), draw, built, ends, at)
+            for threshold in (*quantiles(self.density(), self.copies, LEVELS), float(np.nextafter(0, 1))):
+                at = self._build(threshold, draw, built, ends, at)
+                told(1 - self.pool.sum() / total)
         seeds = draw.permutation(np.repeat(np.arange(len(self.pool), dtype=np.int32), self.pool))
         near = kernel.partners(self.space)
         candidate, rank = np.empty(len(self.pool), np.int32), np.empty(len(self.pool))
@@ -189,9 +217,9 @@ class Synthesis:
                 ends,
                 at,
             )
-            self.tell("consolidation", 1 - self.pool.sum() / max(1, total))
-        self.tell("consolidation", 1.0)
-        return Built(built[: ends[at - 1] if at else 0], ends[:at])
+            told(1 - self.pool.sum() / total)
+        told(1.0)
+        return at
 
     def density(self) -> Reals:
         """Worth per value of what each entry would keep, float64."""
@@ -208,12 +236,10 @@ class Synthesis:
 
     def _build(self, threshold: float, draw: np.random.Generator, built: Attributes, ends: Ints, at: int) -> int:
         """Build from the entries whose last known worth per value reaches ``threshold``, in random order, by blocks."""
-        entries = draw.permutation(np.flatnonzero(self.density() >= threshold))
+        entries = draw.permutation(np.flatnonzero((self.density() >= threshold) & (self.used < REUSE * self.copies)))
         for first in range(0, len(entries), BLOCK):
             block = entries[first : first + BLOCK]
-            stale = np.empty(len(block), np.bool_)
-            arguments = (self.pool, self.deficit, self.seen, self.aims, self.chosen, self.score, built, ends)
-            at = kernel.build(self.space, self.record, block, threshold, *arguments, at, stale)
+            at, stale = self._made(block, threshold, built, ends, at)
             again, seed = block[stale], int(draw.integers(1 << 62))
             price = self.price()
 
@@ -234,9 +260,16 @@ class Synthesis:
                 )
 
             list(self._parallel(one, np.array_split(again, max(1, len(again) // (CHUNK // 4)))))
-            again = again[self.density()[again] >= threshold]
-            at = kernel.build(self.space, self.record, again, threshold, *arguments, at, np.empty(len(again), np.bool_))
+            at, _ = self._made(again[self.density()[again] >= threshold], threshold, built, ends, at)
         return at
+
+    def _made(self, entries: Ints, threshold: float, built: Attributes, ends: Ints, at: int) -> tuple[int, Flags]:
+        """Build from ``entries``, one after another; how many records there are then, and whose worth is below ``threshold``."""
+        stale = np.empty(len(entries), np.bool_)
+        arguments = (self.pool, self.deficit, self.seen, self.aims, self.chosen, self.score, built, ends, at, stale)
+        at = kernel.build(self.space, self.record, entries, threshold, *arguments)
+        self.used[entries[~stale]] += 1
+        return at, stale
 
     def _kept(self, entries: Ints) -> Built:
         """The chosen combinations of ``entries`` as records, taken out of the pool."""
@@ -313,11 +346,11 @@ def pack(records: Records) -> tuple[Words, Ints, Ints, Ints]:
     return np.stack(words, axis=1), where, width, bits
 
 
-def quantile(values: Reals, copies: Ints, share: float) -> float:
-    """The least value that is no smaller than ``share`` of all ``values``, each counted ``copies`` times."""
+def quantiles(values: Reals, copies: Ints, shares: Sequence[float]) -> list[float]:
+    """For each of ``shares``, the least value that is no smaller than that share of all ``values``, counted ``copies`` times."""
     order = np.argsort(values, kind="stable")
     reached = np.cumsum(copies[order])
-    return float(values[order[np.searchsorted(reached, share * reached[-1])]])
+    return values[order[np.searchsorted(reached, np.array(shares) * reached[-1])]].tolist()
 
 
 def suppress(codes: npt.NDArray[np.int32], *, support: Ints, k: int, seed: int) -> npt.NDArray[np.int32]:
