@@ -2,7 +2,7 @@
 # make ui     the Dagster webserver and daemon over the same data, on http://localhost:3000
 # make test   the whole test suite
 # make lint   formatting, lint and types
-# make bench  time and measure counting, synthesis and evaluation; rewrites benchmarks/REPORT.md
+# make bench  time and measure counting, synthesis, evaluation, graph and release; rewrites benchmarks/REPORT.md
 # make test-services  as root, what some tests need from Debian; without it they are skipped, and say so
 # make setup  only the environment; the others do it when it is missing or the lock has changed
 

@@ -1,9 +1,10 @@
 """One step of the graph in a process of its own, over the home in CTDC_HOME; benchmarks/run.py measures it.
 
-usage: python benchmarks/graph.py prepare VICTIMS REFRESHES | load | rebuild | increment | derive
+usage: python benchmarks/graph.py prepare VICTIMS REFRESHES | load | rebuild | increment | derive | candidate
 
 ``prepare`` lands sample deliveries, all but the last of Polaris, which ``increment`` lands, takes in and follows as far as the
 table of all victims. ``rebuild`` takes in what has landed and makes every table; ``derive`` makes them from what was taken in.
+``candidate`` makes all products of a release from the tables, and proves them.
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ def main(step: str, *arguments: str) -> None:
     with dg.DagsterInstance.get() as instance:
         if step == "rebuild":
             take_in(instance)
-        if step == "increment":
+        if step == "candidate":
+            execute(instance, "release_candidate")
+        elif step == "increment":
             (last,) = (zones.root / "held_back").iterdir()
             shutil.copytree(last, zones.landing / PARTNER / last.name)
             take_in(instance)

@@ -1,4 +1,4 @@
-"""Measure counting, synthesis and evaluation as whole processes, and write benchmarks/REPORT.md with plots beside it.
+"""Measure counting, synthesis, evaluation, the graph and a release, and write benchmarks/REPORT.md with plots beside it.
 
 usage: python benchmarks/run.py [--sizes N ...] [--threads N ...] [--repeat 3] [--victims 200000] [--no-peers] [--work FOLDER]
 
@@ -26,6 +26,7 @@ from typing import Any
 
 import altair as alt
 import pandas as pd
+from playwright.sync_api import sync_playwright
 
 HERE = Path(__file__).parent
 CTDC = [sys.executable, "-c", "from ctdc_pipeline.cli import main; main()"]
@@ -40,6 +41,7 @@ GRAPH = {
     "rebuild": f"full rebuild, {REFRESHES} refreshes",
     "increment": "one more delivery of Polaris, up to all victims",
     "derive": "all tables from what was ingested",
+    "candidate": "all products of a release, and their proof",
 }
 K = 10
 
@@ -113,15 +115,40 @@ class Bench:
         subprocess.run(command, check=True, capture_output=True)
 
     def graph(self, victims: int, refreshes: int) -> None:
-        """The graph over deliveries of all partners: loading it, a full rebuild, and a further delivery of one partner."""
-        for step in ("prepare", "load", "rebuild", "increment", "derive"):
-            home = {"CTDC_HOME": str(self.folder / f"home_{victims}"), "DAGSTER_DISABLE_TELEMETRY": "yes"}
+        """The graph over deliveries of all partners: loading it, a full rebuild, a further delivery of one partner, a release."""
+        home = {"CTDC_HOME": str(self.folder / f"home_{victims}"), "DAGSTER_DISABLE_TELEMETRY": "yes"}
+        for step in GRAPH:
             arguments = [str(victims), str(refreshes)] if step == "prepare" else []
             if step == "prepare":
                 shutil.rmtree(home["CTDC_HOME"], ignore_errors=True)
             command: list[str | Path] = ["env", *map("=".join, home.items()), sys.executable, HERE / "graph.py", step, *arguments]
             # Each step changes the home, so once only.
-            self.measure(f"graph, {GRAPH[step]}", command, rows=victims, threads=os.cpu_count() or 1, limit=1800)
+            if not self.measure(f"graph, {GRAPH[step]}", command, rows=victims, threads=os.cpu_count() or 1, limit=1800):
+                return
+        (release,) = (Path(home["CTDC_HOME"]) / "sensitive" / "candidates").iterdir()
+        sensitive = Path(home["CTDC_HOME"]) / "sensitive" / "harmonised" / "victims.parquet"
+        for work, options in (("verify, public folder", []), ("verify, with the sensitive table", ["--sensitive", sensitive])):
+            self.measure(f"release, {work}", [*CTDC, "verify", release, *options], rows=victims, threads=os.cpu_count() or 1)
+        self.page(release / "showcase.html", rows=victims)
+
+    def page(self, path: Path, *, rows: int) -> None:
+        """The showcase in a headless Chromium: until it shows figures, and the slowest answer to a selection."""
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+            page = browser.new_page()
+            page.goto(path.as_uri())
+            page.wait_for_selector("html[data-ready]")
+            opened = float(page.evaluate("performance.now()"))
+            answers: list[float] = []
+            for label in ("Female", "Male", "Forced labour"):
+                page.get_by_role("button", name=label, exact=True).click()
+                page.wait_for_timeout(200)
+                answers.append(float(page.evaluate("document.documentElement.dataset.answered")))
+            browser.close()
+        self.runs += [
+            Run("release, showcase shows figures", rows, 1, opened / 1000, None),
+            Run("release, showcase, slowest of three selections", rows, 1, max(answers) / 1000, None),
+        ]
 
     def peers(self) -> None:
         """pac-synth and the naive floor."""
@@ -184,7 +211,7 @@ def _process(command: list[str], *, limit: float) -> tuple[float, float] | None:
 
 def _plots(runs: pd.DataFrame) -> None:
     """Growth of time and of memory with the rows, at most threads, one line a kind of work."""
-    most = runs[~runs["work"].str.startswith("graph")].query("threads == threads.max() and seconds.notna()")
+    most = runs[~runs["work"].str.startswith(("graph", "release"))].query("threads == threads.max() and seconds.notna()")
     for quantity, title in (("seconds", "seconds, whole process"), ("megabytes", "peak memory, MB")):
         chart = (
             alt.Chart(most)
