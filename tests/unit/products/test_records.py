@@ -9,6 +9,7 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pyreadstat
 import pytest
 
 from ctdc_pipeline import workbook
@@ -39,6 +40,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "pandas xlsx, calamine": lambda path: pd.read_excel(path.with_suffix(".xlsx"), engine="calamine"),
     "pandas xlsx, openpyxl": lambda path: pd.read_excel(path.with_suffix(".xlsx"), engine="openpyxl"),
     "pandas stata": lambda path: pd.read_stata(path.with_suffix(".dta")),
+    "stata, by the library of R's haven": lambda path: pyreadstat.read_dta(path.with_suffix(".dta"), apply_value_formats=True)[0],
     "duckdb csv": lambda path: duckdb.execute(f"FROM '{path.with_suffix('.csv')}'").df(),
     "duckdb tsv": lambda path: duckdb.execute(f"FROM read_csv('{path.with_suffix('.tsv')}', delim = '\t')").df(),
     "duckdb parquet": lambda path: duckdb.execute(f"FROM '{path.with_suffix('.parquet')}'").df(),
