@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,6 +38,7 @@ LEVELS = (*np.linspace(0.975, 0.05, 38), 0.03, 0.02, 0.01)  # quantiles of worth
 REUSE = 2  # records built of one entry in a round, at most: more of the same make its triples too frequent
 ROUNDS = 3  # times that records are built from the pool; after each but the last,
 RETURNED = 0.3  # of all records, at random, are taken apart
+PATTERNS = 750_000  # entries, which are in random order, that are patterns then: enough of a larger table
 CHUNK = 1024  # entries one thread works on at a time
 SEEN = 1 << 22  # flags for the triples that appear already
 BLOCK = 8192  # entries decided on the same state of the pool
@@ -107,7 +108,7 @@ class Synthesis:
         order = np.random.Generator(np.random.PCG64([seed, 1])).permutation(len(records.weights))
         records = replace(records, codes=records.codes[order], weights=records.weights[order])
         self.records, self.k, self.seed, self.guided = records, k, seed, guided
-        self.threads = threads or os.cpu_count() or 1
+        self.workers = ThreadPoolExecutor(threads or os.cpu_count() or 1)
         self.tell: Progress = progress or (lambda _phase, _share: None)
         self.space = space(records, k=k)
         # A record that is common as a whole is one entry for all its copies; of others each copy decides for itself.
@@ -182,7 +183,8 @@ class Synthesis:
     def _thin(self, patterns: Ints, draw: np.random.Generator, built: Attributes, ends: Ints, at: int) -> int:
         """Put the values of random records back into the pool, and every entry back to its pattern."""
         self.pool[:], self.deficit[:], self.seen[:] = self.support, self.space.support, False
-        self.chosen[:], self.used[:] = patterns, 0
+        self.chosen[:], self.used[:PATTERNS] = patterns, 0
+        self.used[PATTERNS:] = REUSE * self.copies[PATTERNS:]
         stay = draw.random(at) >= RETURNED
         at = kernel.thin(self.space, built, ends, stay, self.pool, self.deficit, self.seen)
         # Nothing is worth infinity: this only finds out what each pattern is worth now.
@@ -221,9 +223,9 @@ class Synthesis:
         told(1.0)
         return at
 
-    def density(self) -> Reals:
-        """Worth per value of what each entry would keep, float64."""
-        return self.score / np.maximum(1, np.bitwise_count(self.chosen))
+    def density(self, entries: Ints | slice = slice(None)) -> Reals:
+        """Worth per value of what each of ``entries`` would keep, float64."""
+        return self.score[entries] / np.maximum(1, np.bitwise_count(self.chosen[entries]))
 
     def price(self) -> Reals:
         """What an attribute's values in the pool are worth, float64: more where more is left than of most others.
@@ -236,7 +238,8 @@ class Synthesis:
 
     def _build(self, threshold: float, draw: np.random.Generator, built: Attributes, ends: Ints, at: int) -> int:
         """Build from the entries whose last known worth per value reaches ``threshold``, in random order, by blocks."""
-        entries = draw.permutation(np.flatnonzero((self.density() >= threshold) & (self.used < REUSE * self.copies)))
+        wanted = (self.density() >= threshold) & (self.used < REUSE * self.copies)
+        entries = draw.permutation(np.flatnonzero(wanted))
         for first in range(0, len(entries), BLOCK):
             block = entries[first : first + BLOCK]
             at, stale = self._made(block, threshold, built, ends, at)
@@ -260,7 +263,7 @@ class Synthesis:
                 )
 
             list(self._parallel(one, np.array_split(again, max(1, len(again) // (CHUNK // 4)))))
-            at, _ = self._made(again[self.density()[again] >= threshold], threshold, built, ends, at)
+            at, _ = self._made(again[self.density(again) >= threshold], threshold, built, ends, at)
         return at
 
     def _made(self, entries: Ints, threshold: float, built: Attributes, ends: Ints, at: int) -> tuple[int, Flags]:
@@ -296,14 +299,15 @@ class Synthesis:
 
     def _parallel(self, one: Callable[[Any], None], parts: Sequence[Any]) -> Iterator[float]:
         """Run ``one`` over ``parts`` on the threads; yields the share done. An interrupt drops what has not begun."""
-        with ThreadPoolExecutor(self.threads) as workers:
-            waiting = [workers.submit(one, part) for part in parts]
-            try:
-                for number, future in enumerate(waiting, 1):
-                    future.result()
-                    yield number / len(waiting)
-            finally:
-                workers.shutdown(wait=True, cancel_futures=True)
+        waiting = [self.workers.submit(one, part) for part in parts]
+        try:
+            for number, future in enumerate(waiting, 1):
+                future.result()
+                yield number / len(waiting)
+        finally:
+            for future in waiting:
+                future.cancel()
+            wait(waiting)
 
 
 def space(records: Records, *, k: int) -> Space:
