@@ -117,7 +117,7 @@ class Synthesis:
         self.record = np.repeat(np.arange(len(whole)), np.where(whole, 1, records.weights) * filled)
         self.copies = np.where(whole, records.weights, 1)[self.record]
         self.chosen = np.zeros(len(self.record), np.int64)
-        self.used = np.zeros(len(self.record), np.int64)
+        self.left = np.zeros(len(self.record), np.int64)  # records that each may still make
         self.score = np.zeros(len(self.record))
         self.support = records.support
         self.pool = self.support.copy()
@@ -125,8 +125,9 @@ class Synthesis:
         self.seen = np.zeros(SEEN, np.bool_)
         pairs = self.space.support[self.space.keys >= 0]
         error = ERROR * len(pairs) / max(1, int(pairs.sum()))
+        self.near = kernel.partners(self.space)
         # Before any record is built all are absent, so presence tells nothing yet.
-        self.first_aims, self.aims = Aims(error, 0.0, 0.0), Aims(error, *PRESENCE)
+        self.aims = Aims(error, 0.0, 0.0)
 
     def redact(self) -> Built:
         """Phase 1: reduce every record to a common combination and keep those worth most; pool all other values."""
@@ -142,7 +143,7 @@ class Synthesis:
                 last,
                 self.deficit,
                 self.seen,
-                self.first_aims,
+                self.aims,
                 level,
                 self.guided,
                 tries,
@@ -169,6 +170,8 @@ class Synthesis:
         built, ends = np.empty(room, np.int32), np.empty(room, np.int64)
         at = len(kept.ends)
         built[: len(kept.items)], ends[:at] = kept.items, kept.ends
+        self.aims = Aims(self.aims.error, *PRESENCE)
+        self.left = REUSE * self.copies
         patterns = self.chosen.copy()
         draw = np.random.Generator(np.random.PCG64([self.seed, 2]))
         rounds = ROUNDS if self.guided else 1
@@ -182,9 +185,8 @@ class Synthesis:
 
     def _thin(self, patterns: Ints, draw: np.random.Generator, built: Attributes, ends: Ints, at: int) -> int:
         """Put the values of random records back into the pool, and every entry back to its pattern."""
-        self.pool[:], self.deficit[:], self.seen[:] = self.support, self.space.support, False
-        self.chosen[:], self.used[:PATTERNS] = patterns, 0
-        self.used[PATTERNS:] = REUSE * self.copies[PATTERNS:]
+        self.pool[:], self.deficit[:], self.seen[:], self.chosen[:] = self.support, self.space.support, False, patterns
+        self.left[:PATTERNS], self.left[PATTERNS:] = REUSE * self.copies[:PATTERNS], 0
         stay = draw.random(at) >= RETURNED
         at = kernel.thin(self.space, built, ends, stay, self.pool, self.deficit, self.seen)
         # Nothing is worth infinity: this only finds out what each pattern is worth now.
@@ -199,14 +201,13 @@ class Synthesis:
                 at = self._build(threshold, draw, built, ends, at)
                 told(1 - self.pool.sum() / total)
         seeds = draw.permutation(np.repeat(np.arange(len(self.pool), dtype=np.int32), self.pool))
-        near = kernel.partners(self.space)
         candidate, rank = np.empty(len(self.pool), np.int32), np.empty(len(self.pool))
         match = np.empty(kernel.words(kernel.LONGEST_LIST), np.uint64)
         for first in range(0, len(seeds), CHUNK):
             at = kernel.consolidate(
                 self.space,
                 seeds[first : first + CHUNK],
-                near,
+                self.near,
                 candidate,
                 rank,
                 match,
@@ -238,8 +239,7 @@ class Synthesis:
 
     def _build(self, threshold: float, draw: np.random.Generator, built: Attributes, ends: Ints, at: int) -> int:
         """Build from the entries whose last known worth per value reaches ``threshold``, in random order, by blocks."""
-        wanted = (self.density() >= threshold) & (self.used < REUSE * self.copies)
-        entries = draw.permutation(np.flatnonzero(wanted))
+        entries = draw.permutation(np.flatnonzero((self.density() >= threshold) & (self.left > 0)))
         for first in range(0, len(entries), BLOCK):
             block = entries[first : first + BLOCK]
             at, stale = self._made(block, threshold, built, ends, at)
@@ -271,30 +271,13 @@ class Synthesis:
         stale = np.empty(len(entries), np.bool_)
         arguments = (self.pool, self.deficit, self.seen, self.aims, self.chosen, self.score, built, ends, at, stale)
         at = kernel.build(self.space, self.record, entries, threshold, *arguments)
-        self.used[entries[~stale]] += 1
+        self.left[entries[~stale]] -= 1
         return at, stale
 
     def _kept(self, entries: Ints) -> Built:
         """The chosen combinations of ``entries`` as records, taken out of the pool."""
-        built = np.empty(int(self.pool.sum()), np.int32)
-        ends = np.empty(len(entries), np.int64)
-        stale = np.empty(len(entries), np.bool_)
-        at = kernel.build(
-            self.space,
-            self.record,
-            entries,
-            -np.inf,
-            self.pool,
-            self.deficit,
-            self.seen,
-            self.first_aims,
-            self.chosen,
-            self.score,
-            built,
-            ends,
-            0,
-            stale,
-        )
+        built, ends = np.empty(int(self.pool.sum()), np.int32), np.empty(len(entries), np.int64)
+        at, _ = self._made(entries, -np.inf, built, ends, 0)
         return Built(built[: ends[at - 1] if at else 0], ends[:at])
 
     def _parallel(self, one: Callable[[Any], None], parts: Sequence[Any]) -> Iterator[float]:
