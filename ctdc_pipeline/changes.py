@@ -14,40 +14,43 @@ FILE = "CHANGELOG.md"
 
 
 @dataclass(frozen=True)
-class Part:
-    """One table of changes. The first column names what changed; without rows nothing did."""
+class Listing:
+    """A table to be read. The first column names what the others tell of."""
 
-    title: str
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     numbers: tuple[int, ...] = ()
     """The columns that hold numbers."""
+    title: str = ""
     intro: str = ""
 
 
-def since(before: Published | None, manifest: Mapping[str, Any], folder: Path) -> tuple[Part, ...]:
-    """What changed since the release ``before`` in the one in ``folder``, of which ``manifest`` tells; nothing in a first one."""
+def since(before: Published | None, manifest: Mapping[str, Any], folder: Path) -> tuple[Listing, ...]:
+    """What changed since the release ``before`` in the one in ``folder``, of which ``manifest`` tells; nothing in a first one.
+
+    A listing without rows: as before.
+    """
     if before is None:
         return ()
     return (
-        Part("Release", ("", "before", "now"), _release(before.manifest, manifest), numbers=(1, 2)),
-        Part(
-            "Partners",
+        Listing(("", "before", "now"), _release(before.manifest, manifest), numbers=(1, 2), title="Release"),
+        Listing(
             ("source", "partner", "state", "latest refresh before", "now"),
             tuple(_partners(before.manifest["deliveries"], manifest["deliveries"])),
+            title="Partners",
         ),
-        Part("Variables", ("variable", "change"), _variables(folder, before.folder)),
-        Part(
-            "Counts",
+        Listing(("variable", "change"), _variables(folder, before.folder), title="Variables"),
+        Listing(
             ("variable", "new values", "gone", "risen", "fallen", "their sum before", "now"),
             _counts(folder, before.folder),
             numbers=(1, 2, 3, 4, 5, 6),
+            title="Counts",
             intro="Values whose published count is another one now; single attributes only. All counts are multiples of k.",
         ),
     )
 
 
-def text(manifest: Mapping[str, Any], changes: Sequence[Part]) -> str:
+def text(manifest: Mapping[str, Any], changes: Sequence[Listing]) -> str:
     """The ``changes`` as ``CHANGELOG.md``."""
     lines = [f"# Changes in release {manifest['version']}", ""]
     lines += [f"Since release {manifest['previous']}." if changes else "This is the first release.", ""]
@@ -84,9 +87,7 @@ def _partners(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[
 
 
 def _variables(new: Path, old: Path) -> tuple[tuple[str, ...], ...]:
-    with queries() as connection:
-        for name, folder in (("new", new), ("old", old)):
-            connection.read_csv(str(folder / _DICTIONARY), header=True, all_varchar=True).create_view(name)
+    with queries(new=new / _DICTIONARY, old=old / _DICTIONARY) as connection:
         query = """
             SELECT coalesce(n.name, o.name), n.name IS NULL, o.name IS NULL
             FROM new n FULL JOIN old o USING (name) WHERE n IS DISTINCT FROM o ORDER BY 1
@@ -97,17 +98,14 @@ def _variables(new: Path, old: Path) -> tuple[tuple[str, ...], ...]:
 
 def _counts(new: Path, old: Path) -> tuple[tuple[str, ...], ...]:
     """By variable, how many of the published counts of single values came, went, rose and fell, and their sums."""
-    with queries() as connection:
-        for name, folder in (("new", new), ("old", old)):
-            file = connection.read_csv(str(folder / _AGGREGATES), header=True, all_varchar=True)
-            file.filter("length = '1'").project("variable_1 AS variable, value_1 AS value, count::BIGINT AS count").create_view(
-                name
-            )
-        query = """
+    single = "SELECT variable_1 AS variable, value_1 AS value, count::BIGINT AS count FROM {} WHERE length = '1'"
+    with queries(now=new / _AGGREGATES, before=old / _AGGREGATES) as connection:
+        query = f"""
+            WITH n AS ({single.format("now")}), o AS ({single.format("before")})
             SELECT variable, count(*) FILTER (o.count IS NULL), count(*) FILTER (n.count IS NULL),
                 count(*) FILTER (n.count > o.count), count(*) FILTER (n.count < o.count),
                 coalesce(sum(o.count), 0)::BIGINT, coalesce(sum(n.count), 0)::BIGINT
-            FROM new n FULL JOIN old o USING (variable, value) WHERE n.count IS DISTINCT FROM o.count GROUP BY ALL ORDER BY ALL
+            FROM n FULL JOIN o USING (variable, value) WHERE n.count IS DISTINCT FROM o.count GROUP BY ALL ORDER BY ALL
         """
         rows = connection.sql(query).fetchall()
     return tuple((name, *map(_figure, figures)) for name, *figures in rows)

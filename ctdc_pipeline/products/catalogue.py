@@ -87,7 +87,7 @@ def write(inputs: Inputs, folder: Path) -> None:
         product(inputs, folder)
 
 
-def conclude(inputs: Inputs, folder: Path, *, manifest: Mapping[str, Any], since: Sequence[changes.Part]) -> Mapping[str, str]:
+def conclude(inputs: Inputs, folder: Path, *, manifest: Mapping[str, Any], since: Sequence[changes.Listing]) -> Mapping[str, str]:
     """Write to ``folder`` what can be told once all else in it was proved: report, changes and descriptor. Raises OSError.
 
     ``manifest`` as far as it does not name files. Returns the plots of the report, as SVG by name.

@@ -205,8 +205,10 @@ def _partners(inputs: Inputs) -> Block:
 
 
 def _kept(rows: Sequence[dict[str, str | int | None]]) -> Block:
-    labels = ("Records", "Values of the variables that the k-anonymised dataset has", "Values of all variables")
-    told = [(label, _share(row["k_anonymised"]), _share(row["synthetic"])) for label, row in zip(labels, rows, strict=False)]
+    told = [
+        (label, _share(row["k_anonymised"]), _share(row["synthetic"]))
+        for label, row in zip(k_anonymous.TOTALS, rows, strict=False)
+    ]
     return _table("What either method keeps", ("Kept", "k-anonymised", "Synthetic"), told, numbers=(1, 2), wide=(0,))
 
 

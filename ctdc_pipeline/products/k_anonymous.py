@@ -40,6 +40,8 @@ PARTS = {
 }
 """What is blanked together, a variable or a group of flags, and what that costs. What users ask for first costs most."""
 MOST_COST = 6
+TOTALS = ("Records", "Values of the variables that the k-anonymised dataset has", "Values of all variables")
+"""What the first rows of ``summary`` tell of; the others tell of a variable each."""
 
 
 def write(inputs: Inputs, folder: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from ctdc_pipeline.changes import Part
+from ctdc_pipeline.changes import Listing
 from ctdc_pipeline.codebook import codebook, countries
 from ctdc_pipeline.evaluation import BUCKETS, Bucket, kept
 from ctdc_pipeline.files import sha256
@@ -30,7 +30,7 @@ PROVED = (f"{RECORDS}.csv", f"{AGGREGATES}.csv", f"{k_anonymous.NAME}.csv")
 """The files that the proofs read."""
 
 
-def write(inputs: Inputs, folder: Path, *, manifest: Mapping[str, Any], changes: Sequence[Part]) -> dict[str, str]:
+def write(inputs: Inputs, folder: Path, *, manifest: Mapping[str, Any], changes: Sequence[Listing]) -> dict[str, str]:
     """Write ``FILE`` into ``folder``, which holds all other products, and return its plots as SVG by name.
 
     ``manifest`` says of this release what the proofs found and who delivered; ``changes`` what is new. Raises OSError.
@@ -57,7 +57,7 @@ def write(inputs: Inputs, folder: Path, *, manifest: Mapping[str, Any], changes:
         "partners": _partners(inputs),
         **{f"since-{part.title.lower()}": part for part in changes},
         "parameters": _parameters(manifest),
-        "files": Part("", ("File", "SHA-256"), tuple((name, sha256(folder / name)) for name in PROVED)),
+        "files": Listing(("File", "SHA-256"), tuple((name, sha256(folder / name)) for name in PROVED)),
     }
     plots = _plots(inputs, lengths, [one for one in buckets if one not in lengths], sizes)
     words: dict[str, Any] = {
@@ -88,7 +88,7 @@ def _range(bucket: Bucket) -> str:
     return f"{bucket.least:,} or more" if bucket.most is None else f"{bucket.least:,}–{bucket.most:,}"
 
 
-def _utility(first: str, rows: Sequence[tuple[str, Bucket]]) -> Part:
+def _utility(first: str, rows: Sequence[tuple[str, Bucket]]) -> Listing:
     return _table((first, *_MEASURES), [(label, *_measured(bucket)) for label, bucket in rows])
 
 
@@ -105,7 +105,7 @@ def _headlines(inputs: Inputs, lengths: Sequence[Bucket], kept_values: pa.Table)
     return found
 
 
-def _proof(inputs: Inputs, manifest: Mapping[str, Any], *, real: int) -> Part:
+def _proof(inputs: Inputs, manifest: Mapping[str, Any], *, real: int) -> Listing:
     said = manifest["proof"]
     told = int(np.sum(inputs.aggregates["length"].to_numpy() == 1))
     group = k_anonymous.least_group(inputs.k)
@@ -147,19 +147,18 @@ def _proof(inputs: Inputs, manifest: Mapping[str, Any], *, real: int) -> Part:
             "differencing",
         ),
     )
-    return Part("", ("What was checked", "Looked at", "Found wrong", "By"), rows, numbers=(2,))
+    return Listing(("What was checked", "Looked at", "Found wrong", "By"), rows, numbers=(2,))
 
 
-def _kept(rows: pa.Table) -> Part:
-    labels = ("Records", "Values of the variables that the k-anonymised dataset has", "Values of all variables")
+def _kept(rows: pa.Table) -> Listing:
     told = [
         (label, *(_percent(row[name]) for name in ("k_anonymised", "synthetic")))
-        for label, row in zip(labels, rows.to_pylist(), strict=True)
+        for label, row in zip(k_anonymous.TOTALS, rows.to_pylist(), strict=True)
     ]
     return _table(("Share kept", "k-anonymised", "Synthetic"), told)
 
 
-def _variables(inputs: Inputs, rows: pa.Table) -> Part:
+def _variables(inputs: Inputs, rows: pa.Table) -> Listing:
     """By variable: how many of its values are told of how many there could be, and what either dataset keeps of them."""
     single = inputs.aggregates.filter(inputs.aggregates["length"].to_numpy() == 1)["variable_1"].to_pylist()
     listed = {variable.name: len(variable.values) for variable in codebook().variables}
@@ -182,7 +181,7 @@ def _anonymised(row: Mapping[str, Any]) -> int | None:
     return row["k_anonymised"] if row["kept"] in k_anonymous.quasi_identifiers() else None
 
 
-def _partners(inputs: Inputs) -> Part:
+def _partners(inputs: Inputs) -> Listing:
     rows = [
         (
             row["title"],
@@ -193,10 +192,10 @@ def _partners(inputs: Inputs) -> Part:
         )
         for row in inputs.partners.to_pylist()
     ]
-    return Part("", ("Source", "Victims", "Years", "Latest data", "In this release"), tuple(rows), numbers=(1,))
+    return Listing(("Source", "Victims", "Years", "Latest data", "In this release"), tuple(rows), numbers=(1,))
 
 
-def _parameters(manifest: Mapping[str, Any]) -> Part:
+def _parameters(manifest: Mapping[str, Any]) -> Listing:
     rows = {
         "Release": manifest["version"],
         "Release before": manifest["previous"] or "none",
@@ -206,7 +205,7 @@ def _parameters(manifest: Mapping[str, Any]) -> Part:
         "Software": f"{manifest['software']['name']} {manifest['software']['version']}",
         "Codebook": str(manifest["codebook"]),
     }
-    return Part("", ("Parameter", "Value"), tuple(rows.items()))
+    return Listing(("Parameter", "Value"), tuple(rows.items()))
 
 
 def _plots(
@@ -271,9 +270,9 @@ def _edge(number: int) -> str:
     return str(number) if number % 1000 else f"{number // 1000}k"
 
 
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Part:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Listing:
     """A table of which all columns but the first hold numbers."""
-    return Part("", head, tuple(rows), numbers=tuple(range(1, len(head))))
+    return Listing(head, tuple(rows), numbers=tuple(range(1, len(head))))
 
 
 def _read(path: Path) -> pa.Table:

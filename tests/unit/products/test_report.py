@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 import pyarrow as pa
 import pytest
 
-from ctdc_pipeline.changes import Part
+from ctdc_pipeline.changes import Listing
 from ctdc_pipeline.products import charts, k_anonymous, report
 from ctdc_pipeline.products.inputs import Inputs
 from ctdc_pipeline.tables import write_table
@@ -19,7 +19,7 @@ PAIR = {"length": 2, "variable_1": "gender", "value_1": "Female", "variable_2": 
 LOST = {**PAIR, "value_2": "USA", "count": 10}
 
 
-def release(folder: Path, *, since: tuple[Part, ...] = (), **changes: Any) -> tuple[str, dict[str, str], Inputs]:
+def release(folder: Path, *, since: tuple[Listing, ...] = (), **changes: Any) -> tuple[str, dict[str, str], Inputs]:
     """The page of a release of ``VICTIMS``, with two pairs among its aggregates, its plots, and what it was made of."""
     inputs = inputs_of(VICTIMS)
     schema = pa.schema([(name, pa.int64() if name in ("length", "count") else pa.string()) for name in PAIR])
@@ -71,8 +71,8 @@ def test_every_count_of_people_is_rounded(tmp_path: Path) -> None:
 
 def test_changes_are_told_as_in_the_changelog(tmp_path: Path) -> None:
     """Or that there are none, or nothing to compare with."""
-    part = Part("Counts", ("variable", "now"), (("gender <b>", "20"),), numbers=(1,), intro="Values.")
-    page, _, _ = release(tmp_path, since=(part, Part("Variables", ("variable", "change"), ())), previous="1")
+    part = Listing(("variable", "now"), (("gender <b>", "20"),), numbers=(1,), title="Counts", intro="Values.")
+    page, _, _ = release(tmp_path, since=(part, Listing(("variable", "change"), (), title="Variables")), previous="1")
     assert rows(page, "since-counts") == [["gender &lt;b&gt;", "20"]]
     assert "As before." in page
     assert "This is the first release." in release(tmp_path)[0]
