@@ -31,7 +31,7 @@ console = Console(highlight=False, soft_wrap=True)
 
 
 class Progress(logging.Handler):
-    """One line for each asset that is written, each check that fails and each step that does."""
+    """One line for each asset that is written, each check that warns or fails and each step that fails."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +53,8 @@ class Progress(logging.Handler):
         elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             check = event.asset_check_evaluation_data
             if not check.passed:
-                console.print(f"  [red]gate[/]  {'/'.join(check.asset_key.path)}: {check.check_name}. {check.description}")
+                label = "[red]gate[/]" if check.severity == dg.AssetCheckSeverity.ERROR else "[yellow]warn[/]"
+                console.print(f"  {label}  {'/'.join(check.asset_key.path)}: {check.check_name}. {check.description}")
         elif event.is_step_failure and (failure := event.step_failure_data.user_failure_data):
             console.print(f"  [red]fail[/]  {event.step_key}: {failure.description}")
 
