@@ -1,5 +1,5 @@
 # make demo   a released, verified dataset from sample partner exports, through the Dagster graph
-# make ui     the Dagster webserver and daemon over the same data, on http://localhost:3000
+# make ui     Dagster's pages and daemon over the same data, on http://localhost:3000, closed to other websites (ctdc ui)
 # make test   the whole test suite
 # make lint   formatting, lint and types
 # make bench  time and measure counting, synthesis, evaluation, graph and release; rewrites benchmarks/REPORT.md
@@ -20,8 +20,7 @@ demo: $(STAMP)
 	@$(BIN)/python demo.py
 
 ui: $(STAMP)
-	@$(BIN)/python -m resources.instance
-	@DAGSTER_HOME="$(CTDC_HOME)/dagster" $(BIN)/dg dev --host 127.0.0.1 --port $(or $(PORT),3000)
+	@$(BIN)/ctdc ui --port $(or $(PORT),3000)
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
@@ -34,6 +33,7 @@ lint: $(STAMP)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/basedpyright
+	$(BIN)/lint-imports --no-logo
 
 bench: $(STAMP)
 	@$(BIN)/python benchmarks/run.py $(ARGS)
@@ -52,4 +52,5 @@ $(STAMP): requirements.lock pyproject.toml | $(BIN)/pip
 	@echo "Setting up $(VENV) from requirements.lock ..."
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/ctdc compile
 	@touch $@

@@ -7,8 +7,8 @@ import pandera.pandas as pandera
 import pyarrow as pa
 
 from assets.reporting import guarded
-from ctdc_pipeline.files import read_parquet
-from ctdc_pipeline.validation import failures
+from ctdc_pipeline.codebook.validation import failures
+from ctdc_pipeline.storage.files import read_parquet
 from resources.settings import DataHome, Engine
 
 _FAILURES = dg.TableSchema([dg.TableColumn("column"), dg.TableColumn("check"), dg.TableColumn("rows", "int")])
@@ -18,7 +18,7 @@ Schema = Callable[[Engine], pandera.DataFrameSchema]
 
 def plain(columns: pa.Schema) -> pandera.DataFrameSchema:
     """The schema of a table that follows from no codebook: just ``columns``, each filled in every row."""
-    kinds = {column.name: "int64" if column.type == pa.int64() else str for column in columns}
+    kinds = {column.name: {pa.int64(): "int64", pa.bool_(): "bool"}.get(column.type, str) for column in columns}
     return pandera.DataFrameSchema({name: pandera.Column(kind) for name, kind in kinds.items()}, strict=True, ordered=True)
 
 

@@ -17,11 +17,11 @@ import dagster as dg
 
 from assets.harmonised.partners import CASES
 from assets.harmonised.victims import united
-from assets.ingestion.arrivals import requested
-from ctdc_pipeline import secrets
+from assets.ingestion.sensors import requested
 from ctdc_pipeline.definitions import build_defs
 from ctdc_pipeline.samples.generate import generate
-from ctdc_pipeline.zones import Zones
+from ctdc_pipeline.storage import secrets
+from ctdc_pipeline.storage.zones import Zones
 from resources.instance import configure
 from resources.settings import DataHome
 

@@ -1,6 +1,8 @@
 """Measure counting, synthesis, evaluation, the graph and a release, and write benchmarks/REPORT.md with plots beside it.
 
 usage: python benchmarks/run.py [--sizes N ...] [--threads N ...] [--repeat 3] [--victims 200000] [--no-peers] [--work FOLDER]
+       python benchmarks/run.py --only-kinds [NAME ...] [--given NAME=FILE@K ...]
+       python benchmarks/run.py --only-private
 
 Each figure is of one process from start to exit: wall time, and the most memory it held (maximum resident set). With
 --repeat the fastest run counts, for other work on the machine only ever adds. Tables come from benchmarks/tables.py. Two
@@ -19,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Container
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -26,10 +29,12 @@ from typing import Any
 
 import altair as alt
 import pandas as pd
+import private
+from kinds import KINDS, SHARED, made
 from playwright.sync_api import sync_playwright
 
 HERE = Path(__file__).parent
-CTDC = [sys.executable, "-c", "from ctdc_pipeline.cli import main; main()"]
+CTDC = [sys.executable, "-c", "from ctdc_pipeline.cli.main import main; main()"]
 PEER_ROWS = 20_000
 LENGTHS = (3, 4, 5)
 METHODS = ("faithful", "uniform")
@@ -44,6 +49,15 @@ GRAPH = {
     "candidate": "all products of a release, and their proof",
 }
 K = 10
+EVEN = 0.02  # by which a figure may be behind and still count as even
+FIGURES = tuple(f"{what}: {figure}" for what in ("pairs", "triples") for figure in ("error", "preservation", "lost"))
+# What the published engine gave on the same table: rows out and FIGURES, None where that is not known.
+PUBLISHED: dict[tuple[str, int], tuple[float | None, ...]] = {
+    ("simulated, sparse, 200,000", 10): (326_455, 0.348, 0.200, 0.31, 0.529, 0.095, 0.49),
+    ("real extract of 2020", 11): (None, 0.006, None, None, 0.008, None, None),
+    ("real extract of 2020", 100): (None, 0.180, None, None, 0.229, None, None),
+    ("mixed stress table", 10): (69_513, None, 0.352, 0.24, None, 0.352, 0.22),
+}
 
 
 @dataclass(frozen=True)
@@ -64,6 +78,9 @@ class Bench:
         self.folder, self.repeat = folder, repeat
         self.runs: list[Run] = []
         self.utility: list[dict[str, Any]] = []
+        self.kinds: list[dict[str, Any]] = []
+        self.private: list[dict[str, Any]] = []
+        self.skipped: list[str] = []
 
     def measure(self, work: str, command: list[str | Path], *, rows: int, threads: int, limit: float | None = None) -> bool:
         """Run ``command`` ``repeat`` times and keep the fastest; whether it succeeded. Once only if a ``limit`` is set."""
@@ -154,13 +171,25 @@ class Bench:
         """pac-synth and the naive floor."""
         table, synthetic = self.table(PEER_ROWS), self.folder / "peer.csv"
         self.measure("naive counts, length <= 3", [sys.executable, HERE / "naive.py", table, "3"], rows=PEER_ROWS, threads=1)
+        python = self.peer()
+        threads = os.cpu_count() or 1
+        if self.measure("pac-synth", [python, HERE / "peer.py", table, synthetic], rows=PEER_ROWS, threads=threads, limit=900):
+            self.judge("pac-synth, epsilon 4", table, synthetic, rows=PEER_ROWS)
+
+    def peer(self) -> Path:
+        """The Python of an environment with pac-synth."""
         python = self.folder / "peer" / "bin" / "python"
         if not python.exists():
             subprocess.run([sys.executable, "-m", "venv", self.folder / "peer"], check=True)
             subprocess.run([python, "-m", "pip", "install", "--quiet", "pac-synth==0.0.8", "pandas"], check=True)
-        threads = os.cpu_count() or 1
-        if self.measure("pac-synth", [python, HERE / "peer.py", table, synthetic], rows=PEER_ROWS, threads=threads, limit=900):
-            self.judge("pac-synth, epsilon 4", table, synthetic, rows=PEER_ROWS)
+        return python
+
+    def differentially_private(self) -> None:
+        """Records from measurements beside those of pac-synth, where SHARED has the table's generator."""
+        if SHARED.is_dir():
+            table = self.folder / "private_table.csv"
+            made("make_table.py", str(PEER_ROWS), "--seed", "21")(table)
+            self.private = list(private.compare(table, peer=self.peer(), folder=self.folder))
 
     def table(self, rows: int) -> Path:
         """The made-up table of ``rows``, made on first use."""
@@ -168,6 +197,56 @@ class Bench:
         if not path.exists():
             subprocess.run([sys.executable, HERE / "tables.py", str(rows), path], check=True)
         return path
+
+    def compare(self, name: str, table: Path, *, k: int) -> None:
+        """Both methods on one table: what they keep of pairs and triples."""
+        options = ["--k", str(k)]
+        for method in METHODS:
+            made = self.folder / "kind.csv"
+            subprocess.run(
+                [*map(str, (*CTDC, "synthesize", table, "--output", made, "--seed", "1", "--method", method)), *options],
+                check=True,
+                capture_output=True,
+            )
+            command = [*map(str, (*CTDC, "evaluate", table, made, "--length", "3", "--json")), *options]
+            found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+            row = {
+                "table": name,
+                "k": k,
+                "method": method,
+                "rows in": found["sensitive_rows"],
+                "rows out": found["synthetic_rows"],
+            }
+            for what, part in zip(("pairs", "triples"), found["combinations"][1:], strict=True):
+                fidelity = part["fidelity"]
+                row |= {
+                    f"{what}: error": fidelity["relative_error"],
+                    f"{what}: preservation": fidelity["preservation"],
+                    f"{what}: lost": fidelity["lost"] / fidelity["common"] if fidelity["common"] else None,
+                }
+            self.kinds.append(row)
+            print(*row.values(), flush=True)
+        if (name, k) in PUBLISHED:
+            known = dict(zip(("rows out", *FIGURES), PUBLISHED[name, k], strict=True))
+            self.kinds.append({**self.kinds[-1], "method": "published engine", **known})
+
+    def all_kinds(self, given: list[str], *, only: Container[str] = KINDS) -> None:
+        """Tables of every kind, or the kinds ``only``, and those ``given`` as NAME=FILE@K."""
+        for number, (name, kind) in enumerate(KINDS.items()):
+            if name not in only:
+                continue
+            if kind.shared and not SHARED.is_dir():
+                self.skipped.append(f"{name}: no folder `{SHARED.name}` beside the project.")
+                continue
+            path = self.folder / f"kind_{number}.csv"
+            if not path.exists():
+                kind.write(path)
+            for k in kind.resolutions:
+                self.compare(name, path, k=k)
+        for text in given:
+            name, _, rest = text.partition("=")
+            file, _, k = rest.rpartition("@")
+            self.compare(name, Path(file), k=int(k))
 
     def judge(self, name: str, table: Path, synthetic: Path, *, rows: int) -> None:
         """Evaluate ``synthetic`` against ``table``."""
@@ -229,9 +308,13 @@ def _plots(runs: pd.DataFrame) -> None:
 def _report(bench: Bench) -> None:
     """REPORT.md, and the figures as results.json."""
     runs = pd.DataFrame([asdict(run) for run in bench.runs])
-    (HERE / "results.json").write_text(
-        json.dumps({"runs": [asdict(run) for run in bench.runs], "utility": bench.utility}, indent=1)
-    )
+    found = {
+        "runs": [asdict(run) for run in bench.runs],
+        "utility": bench.utility,
+        "kinds": bench.kinds,
+        "private": bench.private,
+    }
+    (HERE / "results.json").write_text(json.dumps(found, indent=1))
     _plots(runs)
     lines = [
         "# Benchmarks",
@@ -266,7 +349,40 @@ def _report(bench: Bench) -> None:
         names = list(bench.utility[0])
         lines += [f"| {' | '.join(names)} |", "|---" + "|---:" * (len(names) - 1) + "|"]
         lines += [f"| {' | '.join(_text(row[name]) for name in names)} |" for row in bench.utility]
+    if bench.kinds:
+        lines += ["", "## Tables of different kinds", "", *_kinds(bench.kinds)]
+        lines += ["", *(f"- Skipped: {reason}" for reason in bench.skipped)] if bench.skipped else []
+    if bench.private:
+        lines += ["", "## Differential privacy beside pac-synth", "", *private.told(bench.private)]
     (HERE / "REPORT.md").write_text("\n".join([*lines, ""]))
+
+
+def _kinds(rows: list[dict[str, Any]]) -> list[str]:
+    """The figures by table and method, and where *faithful* is behind another by more than EVEN."""
+    names = list(rows[0])
+    lines = [
+        "Seed 1, no core columns, figures as above; lost as a share of the common combinations. *Published engine*: what"
+        " synthetic-data-showcase gave on the same table, where known.",
+        "",
+        f"| {' | '.join(names)} |",
+        "|---|---:|---" + "|---:" * (len(names) - 3) + "|",
+        *(f"| {' | '.join(_text(row[name]) for name in names)} |" for row in rows),
+        "",
+    ]
+    faithful = {(row["table"], row["k"]): row for row in rows if row["method"] == METHODS[0]}
+    compared, behind = 0, list[str]()
+    for other in rows:
+        ours = faithful[other["table"], other["k"]]
+        for name in ("rows out", *FIGURES):
+            a, b = ours[name], other[name]
+            if other is ours or a is None or b is None:
+                continue
+            compared += 1
+            if a < b * (1 - EVEN) if "preservation" in name else a > b * (1 + EVEN) + 0.0005:
+                figures = f"{_text(a)} against {_text(b)} of {other['method']}"
+                behind.append(f"- {ours['table']}, k = {ours['k']}, {name}: {figures}.")
+    head = f"*Faithful* is better, or behind by no more than {EVEN:.0%}, in {compared - len(behind)} of {compared} figures"
+    return [*lines, *([f"{head}. The others:", "", *behind] if behind else [f"{head}."])]
 
 
 def _cell(number: float | None, form: str) -> str:
@@ -274,7 +390,15 @@ def _cell(number: float | None, form: str) -> str:
 
 
 def _text(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}" if isinstance(value, float) else str(value)
+    return (
+        "-"
+        if value is None
+        else f"{value:,}"
+        if isinstance(value, int)
+        else f"{value:.3f}"
+        if isinstance(value, float)
+        else str(value)
+    )
 
 
 def main() -> None:
@@ -286,9 +410,25 @@ def main() -> None:
     parser.add_argument("--victims", type=int, default=200_000, help="victims in the deliveries the graph is run over; 0: none")
     parser.add_argument("--no-peers", action="store_true", help="leave out pac-synth and the naive count")
     parser.add_argument("--work", type=Path, default=HERE.parent / "build" / "bench", help="folder for tables and results")
+    parser.add_argument("--only-kinds", nargs="*", metavar="NAME", help="measure these tables, or all; keep the other figures")
+    parser.add_argument("--given", nargs="*", default=[], metavar="NAME=FILE@K", help="further tables to compare the methods on")
+    parser.add_argument("--only-private", action="store_true", help="measure differential privacy; keep the other figures")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     bench = Bench(options.work, repeat=options.repeat)
+    if options.only_kinds is not None or options.only_private:
+        known = json.loads((HERE / "results.json").read_text())
+        bench.private = known.get("private", [])
+        if options.only_private:
+            bench.differentially_private()
+        else:
+            bench.all_kinds(options.given, only=options.only_kinds or KINDS)
+        bench.runs, bench.utility = [Run(**run) for run in known["runs"]], known["utility"]
+        measured = {row["table"] for row in bench.kinds}
+        bench.kinds += [row for row in known["kinds"] if row["table"] not in measured]
+        bench.kinds.sort(key=lambda row: ([*KINDS, row["table"]].index(row["table"]), row["k"]))
+        _report(bench)
+        return
     bench.first_run()
     for rows in options.sizes:
         bench.size(rows, threads=sorted(options.threads))
@@ -296,6 +436,8 @@ def main() -> None:
         bench.graph(options.victims, REFRESHES)
     if not options.no_peers:
         bench.peers()
+        bench.differentially_private()
+    bench.all_kinds(options.given)
     _report(bench)
 
 

@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ctdc_pipeline.codebook import Variable, codebook, countries
-from ctdc_pipeline.tables import write_table
+from ctdc_pipeline.codebook.countries import countries
+from ctdc_pipeline.codebook.variables import Variable, codebook
+from ctdc_pipeline.storage.tables import write_table
 
 PROFILES = 60
 KNOWN = {"yearOfRegistration": 1.0, "gender": 0.98, "ageBroad": 0.75, "traffickMonths": 0.25}

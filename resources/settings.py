@@ -4,16 +4,32 @@ from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
 from datetime import date
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
-from ctdc_pipeline import secrets
-from ctdc_pipeline.landing import Landing
-from ctdc_pipeline.sensitive_countries import DenyList
-from ctdc_pipeline.store import Store
-from ctdc_pipeline.zones import Zones
+from ctdc_pipeline.errors import ParameterError
+from ctdc_pipeline.harmonisation.derivation import LAST_YEAR
+from ctdc_pipeline.harmonisation.policy import HarmonisationPolicy
+from ctdc_pipeline.ingestion.delivery_store import Store
+from ctdc_pipeline.ingestion.landing import Landing
+from ctdc_pipeline.operations.limits import Limits
+from ctdc_pipeline.privacy.suppressed_countries import SuppressedCountries
+from ctdc_pipeline.release.measuring import SERIES
+from ctdc_pipeline.storage import secrets
+from ctdc_pipeline.storage.zones import Zones
+
+CORE = (
+    "yearOfRegistration",
+    "gender",
+    "ageBroad",
+    "citizenship",
+    "CountryOfExploitation",
+    "isForcedLabour",
+    "isSexualExploit",
+    "isOtherExploit",
+)
 
 
 class DataHome(dg.ConfigurableResource[None]):
@@ -48,14 +64,6 @@ class DataHome(dg.ConfigurableResource[None]):
         return secrets.synthesis_seed(self.zones())
 
 
-class Limits(TypedDict):
-    """What bounds the counting, as its functions take it."""
-
-    threads: int | None
-    memory_limit: str
-    temp_dir: Path
-
-
 class Engine(dg.ConfigurableResource[None]):
     """The privacy parameters and the limits of the counting and synthesis engine."""
 
@@ -63,7 +71,11 @@ class Engine(dg.ConfigurableResource[None]):
         default=10, description="Resolution: nothing found in fewer than k records is published; counts are multiples of k."
     )
     reporting_length: int = Field(default=4, description="Longest combination of attributes that is counted and reported.")
-    last_year: int = Field(default=2021, description="Last year of registration that the release covers.")
+    last_year: int = Field(default=LAST_YEAR, description="Last year of registration that the release covers.")
+    core: list[str] = Field(
+        default=list(CORE),
+        description="Variables whose pairs the synthetic records are to count most accurately, at the cost of other pairs.",
+    )
     proxies: dict[str, list[str]] = Field(
         default={},
         description="By source, the fields for the country of exploitation, most trusted first; empty: as in the layout.",
@@ -77,19 +89,45 @@ class Engine(dg.ConfigurableResource[None]):
         description="Countries never to be named: alpha-3 codes by `citizenship` and `CountryOfExploitation`. Their values become"
         " missing when partners are harmonised, and the release says how many.",
     )
+    hold_back_losses: bool = Field(
+        default=True,
+        description="Hold back a delivery that loses more than half of its partner's cases until somebody chooses it; the partner"
+        " goes on with its last good state.",
+    )
+    series: str = Field(
+        default="k-synthetic",
+        description="What is released of the persons in this home: `k-synthetic`, or `dp`, differentially private. Stay with one:"
+        " both together have no finite epsilon.",
+    )
     threads: int | None = Field(default=None, description="Threads for counting and synthesis; all processors if not set.")
     memory_limit: str = Field(
         default="4GB", description="Memory that counting may use before it spills, and that synthesis may use at all."
     )
 
-    def limits(self, *, spill: Path) -> Limits:
-        """The limits of the counting, which spills to the folder ``spill``."""
-        return {"threads": self.threads, "memory_limit": self.memory_limit, "temp_dir": spill}
+    @property
+    def limits(self) -> Limits:
+        """How much of the machine the engine may use; counting spills to the temp folder that it is given."""
+        return Limits(self.threads, self.memory_limit)
 
     @property
-    def deny(self) -> DenyList:
+    def policy(self) -> HarmonisationPolicy:
+        """What this installation decided of the harmonisation. Raises ParameterError."""
+        return HarmonisationPolicy(self.last_day, self.proxies, self.admits, self.suppressed, self.hold_back_losses)
+
+    def require_series(self, series: str) -> None:
+        """Refuse what belongs to another series than the installation's. Raises ParameterError."""
+        if self.series not in SERIES:
+            raise ParameterError(f"there is no series {self.series!r}", remedy=f"Set `series` to one of {', '.join(SERIES)}.")
+        if self.series != series:
+            raise ParameterError(
+                f"the series of this installation is {self.series}, and this belongs to {series}",
+                remedy=f"Set `series` of the resource `engine` to {series} if that is decided.",
+            )
+
+    @property
+    def suppressed(self) -> SuppressedCountries:
         """The countries never to be named. Raises ParameterError."""
-        return DenyList.of(self.suppressed_countries)
+        return SuppressedCountries.of(self.suppressed_countries)
 
     @property
     def last_day(self) -> date:

@@ -177,8 +177,19 @@ def test_releasing_is_a_job_of_its_own_that_is_never_retried(repository: dg.Repo
     """A refresh that publishes, or a retry that does, publishes without a person's decision."""
     keys = {job.name: {key.path[0] for key in job.asset_layer.executable_asset_keys} for job in repository.get_all_jobs()}
     releasing = {job for job, groups in keys.items() if "release" in groups and not job.startswith("__")}
-    assert releasing == {"release_candidate", "publish"}
+    assert releasing == {"release_candidate", "publish", "dp_candidate", "dp_publish"}
     for job in releasing:
         assert keys[job] == {"release"}
         assert len({*repository.get_job(job).asset_layer.executable_asset_keys}) == 1
         assert repository.get_job(job).tags["dagster/max_retries"] == "0"
+
+
+def test_the_wheel_holds_the_whole_code_location() -> None:
+    """A folder of assets that is missing in the wheel is a part of the graph that only a checkout has."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["data-files"]
+    held = {path for patterns in listed.values() for pattern in patterns for path in ROOT.glob(pattern)}
+    needed = {ROOT / "dagster.yaml", *(ROOT / "docs").rglob("*.*"), *modules("resources"), *modules("assets")}
+    assert needed <= held
+    for target, patterns in listed.items():
+        folders = {str(Path(pattern).parent) for pattern in patterns}
+        assert folders == {str(Path(target).relative_to("share/ctdc-pipeline"))}

@@ -4,20 +4,17 @@ import dagster as dg
 
 from assets.gates import gate, verdict
 from assets.harmonised.victims import victims
-from assets.reporting import OWNERS, Materialized, guarded
-from ctdc_pipeline.aggregates import miscounted_lengths
-from ctdc_pipeline.codebook import codebook
-from ctdc_pipeline.counting import count_combinations
-from ctdc_pipeline.files import read_parquet
+from assets.reporting import Materialized, guarded
+from ctdc_pipeline.codebook.variables import codebook
+from ctdc_pipeline.counting.aggregates import miscounted_lengths
+from ctdc_pipeline.counting.combinations import count_combinations
+from ctdc_pipeline.storage.files import read_parquet
 from resources.settings import DataHome, Engine
 
 
 @dg.asset(
     key=["counts", "combinations"],
-    group_name="counts",
-    owners=OWNERS,
     kinds={"duckdb", "parquet"},
-    code_version="1",
     deps=[victims],
 )
 @guarded()
@@ -32,7 +29,7 @@ def combinations(home: DataHome, engine: Engine) -> Materialized:
         zones.folder("counts", "combinations"),
         length=engine.reporting_length,
         k=engine.k,
-        **engine.limits(spill=zones.tmp),
+        limits=engine.limits.spilling_to(zones.tmp),
     )
     return dg.MaterializeResult(metadata={f"distinct_of_length_{size}": n for size, n in summary.distinct.items()})
 

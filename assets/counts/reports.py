@@ -4,13 +4,16 @@ import dagster as dg
 
 from assets.counts.combinations import combinations
 from assets.gates import schema_gate
-from assets.reporting import KINDS, OWNERS, Materialized, guarded, table_result
-from ctdc_pipeline import aggregates
-from ctdc_pipeline.files import write_parquet
+from assets.harmonised.victims import victims
+from assets.reporting import Materialized, guarded, table_result
+from ctdc_pipeline.codebook.variables import codebook
+from ctdc_pipeline.counting import aggregates
+from ctdc_pipeline.products import k_anonymous
+from ctdc_pipeline.storage.files import read_parquet, write_parquet
 from resources.settings import DataHome, Engine
 
 
-@dg.asset(key=["counts", "single_counts"], group_name="counts", owners=OWNERS, kinds=KINDS, code_version="1", deps=[combinations])
+@dg.asset(key=["counts", "single_counts"], deps=[combinations])
 @guarded()
 def single_counts(home: DataHome) -> Materialized:
     """Exact count of every attribute.
@@ -25,28 +28,27 @@ def single_counts(home: DataHome) -> Materialized:
 
 @dg.asset(
     key=["counts", "reportable_aggregates"],
-    group_name="counts",
-    owners=OWNERS,
-    kinds=KINDS,
-    code_version="1",
-    deps=[combinations],
+    deps=[combinations, victims],
 )
 @guarded()
 def reportable_aggregates(home: DataHome, engine: Engine) -> Materialized:
-    """Combinations found in at least k records, with counts rounded down to multiples of k.
+    """Combinations found in at least k records, with counts rounded down to multiples of k, but for those that are withheld.
 
     Protected: becomes public with the release it goes into.
     """
     zones = home.zones()
     path = zones.table("counts", "reportable_aggregates")
     counts = zones.folder("counts", "combinations")
-    write_parquet(aggregates.reportable_aggregates(counts, k=engine.k, length=engine.reporting_length), path)
-    return table_result(path, k=engine.k, reporting_length=engine.reporting_length)
+    people = read_parquet(zones.table("harmonised", "victims"), columns=list(codebook().names))
+    rows = k_anonymous.anonymised(people, k=k_anonymous.least_group(engine.k))
+    reported = aggregates.reportable_aggregates(counts, k=engine.k, length=engine.reporting_length, anonymised=rows)
+    write_parquet(reported, path)
+    withheld = aggregates.withheld_aggregates(counts, reported, k=engine.k, length=engine.reporting_length)
+    write_parquet(withheld.group_by("length").aggregate([([], "count_all")]).sort_by("length"), zones.table("counts", "withheld"))
+    return table_result(path, k=engine.k, reporting_length=engine.reporting_length, withheld=len(withheld))
 
 
-@dg.asset(
-    key=["counts", "rarity_by_length"], group_name="counts", owners=OWNERS, kinds=KINDS, code_version="1", deps=[combinations]
-)
+@dg.asset(key=["counts", "rarity_by_length"], deps=[combinations])
 @guarded()
 def rarity_by_length(home: DataHome, engine: Engine) -> Materialized:
     """How many combinations of each length are reportable, rare (below k) or unique.

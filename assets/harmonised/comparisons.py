@@ -1,13 +1,13 @@
 """Warnings about partners: the current state of each against the one before, from other deliveries. No assets here."""
 
-from assets.comparisons import Profiles, comparison_checks
-from ctdc_pipeline.delivery_quality import OF_PARTNERS
+from assets.comparison_checks import Profiles, comparison_checks
 from ctdc_pipeline.partners.registry import PARTNERS
-from ctdc_pipeline.profiles import kept
+from ctdc_pipeline.quality.delivery_comparisons import OF_PARTNERS
+from ctdc_pipeline.release.open_warnings import partner_profiles
 
 
 def _profiles(partner: str) -> Profiles:
-    return lambda home: kept(home.zones().table("harmonised", f"{partner}_profiles"))
+    return lambda home: partner_profiles(partner, home.zones())
 
 
 comparisons = [

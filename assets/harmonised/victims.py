@@ -7,26 +7,23 @@ import dagster as dg
 
 from assets.gates import gate, plain, schema_gate, verdict
 from assets.harmonised.partners import CASES
-from assets.reporting import KINDS, OWNERS, Materialized, grid, guarded, table_result
+from assets.reporting import Materialized, grid, guarded, table_result
+from ctdc_pipeline.codebook.schemas import harmonised_schema
 from ctdc_pipeline.errors import CtdcError, PrivacyError
-from ctdc_pipeline.files import read_parquet
-from ctdc_pipeline.harmonise import ACCOUNTING, DELIVERIES, EXCLUDED, QUARANTINE, delivered_rows, prove, unite
+from ctdc_pipeline.harmonisation.account import ACCOUNTING, DELIVERIES, EXCLUDED, QUARANTINE, outcome_counts, prove_account
+from ctdc_pipeline.harmonisation.harmonise import delivered_rows, unite
+from ctdc_pipeline.ingestion.delivery_store import SHORT_DIGITS
 from ctdc_pipeline.partners.registry import PARTNERS
-from ctdc_pipeline.register import first_released
-from ctdc_pipeline.schemas import harmonised_schema
-from ctdc_pipeline.sensitive_countries import SUPPRESSED
-from ctdc_pipeline.store import SHORT
-from ctdc_pipeline.zones import Zones
+from ctdc_pipeline.privacy.suppressed_countries import SUPPRESSED
+from ctdc_pipeline.release.register import first_released
+from ctdc_pipeline.storage.files import read_parquet
+from ctdc_pipeline.storage.zones import Zones
 from resources.settings import DataHome, Engine
 
 
 def _table(name: str, description: str) -> dg.AssetSpec:
     return dg.AssetSpec(
         key=["harmonised", name],
-        group_name="harmonised",
-        owners=OWNERS,
-        kinds=KINDS,
-        code_version="2",
         deps=list(CASES.values()),
         description=description,
     )
@@ -64,12 +61,6 @@ suppressed = _table(
     "Internal: counts only, not protected. For the data team and the release approver.",
 )
 
-_COUNTED = {
-    "quarantine": ["source", "field", "rule"],
-    "exclusions": ["source", "rule"],
-    "accounting": ["source", "outcome", "rule"],
-}
-"""By which columns the rows of a table are counted in its metadata."""
 
 ALL = (victims, quarantine, exclusions, accounting, deliveries, suppressed)
 
@@ -83,23 +74,20 @@ def united(home: DataHome) -> Iterator[Materialized]:
         summary = unite(PARTNERS, store=home.store(), **stages)
         figures: dict[str, Any] = {"partners": ", ".join(PARTNERS), "rows_in": summary.rows, "accepted": summary.accepted}
         for spec in ALL:
-            yield table_result(zones.table(*spec.key.path), **figures, **_told(spec.key.path[1], zones))
+            yield table_result(zones.table(*spec.key.path), **figures, **_figures(spec.key.path[1], zones))
 
 
-def _told(name: str, zones: Zones) -> dict[str, Any]:
-    """The figures for which people open a table: what it counts, or the deliveries and the first release made of each."""
+def _figures(name: str, zones: Zones) -> dict[str, Any]:
+    """Return the figures for which people open a table: its counts, or its deliveries and the first release of each."""
     table = read_parquet(zones.table("harmonised", name))
     if name == "deliveries":
         released = first_released(zones)
         rows = table.select(["source", "refresh", "kind", "rows"]).to_pylist()
         for row, content in zip(rows, table["content"].to_pylist(), strict=True):
-            row |= {"released": released.get(content, "not yet"), "content": content[:SHORT]}
+            row |= {"released": released.get(content, "not yet"), "content": content[:SHORT_DIGITS]}
         return {"deliveries": grid(rows)}
-    if columns := _COUNTED.get(name):
-        counts = table.group_by(columns).aggregate([("rows", "sum") if name == "accounting" else ([], "count_all")])
-        ordered = counts.sort_by([(column, "ascending") for column in columns])
-        return {"counts": grid(ordered.rename_columns([*columns, "rows"]).to_pylist())}
-    return {}
+    counts = outcome_counts(name, table)
+    return {} if counts is None else {"counts": grid(counts)}
 
 
 victims_schema = schema_gate(victims, lambda engine: harmonised_schema(engine.last_year))
@@ -114,7 +102,7 @@ suppressed_schema = schema_gate(suppressed, lambda _: plain(SUPPRESSED))
 def no_suppressed_country(home: DataHome, engine: Engine) -> dg.AssetCheckResult:
     """No citizenship and no country of exploitation is one that must not be named."""
     try:
-        engine.deny.require(read_parquet(home.zones().table("harmonised", "victims")))
+        engine.suppressed.require(read_parquet(home.zones().table("harmonised", "victims")))
     except PrivacyError as error:
         return verdict(False, str(error))
     return verdict(True, "")
@@ -124,11 +112,12 @@ def no_suppressed_country(home: DataHome, engine: Engine) -> dg.AssetCheckResult
 def every_row_accounted_for(home: DataHome) -> dg.AssetCheckResult:
     """Of each delivery: rows in = accepted + quarantined + excluded, each once, and the account says so by reason."""
     zones = home.zones()
+    stages = {"ingested": zones.sensitive / "ingestion", "folder": zones.sensitive / "harmonised"}
     tables = {spec.key.path[1]: read_parquet(zones.table(*spec.key.path)) for spec in ALL if spec != suppressed}
     harmonised, sent = tables.pop("victims"), tables.pop("deliveries")
     try:
-        rows = delivered_rows(PARTNERS, store=home.store(), ingested=zones.sensitive / "ingestion", deliveries=sent)
-        prove(harmonised, **tables, rows=rows)
+        rows = delivered_rows(PARTNERS, store=home.store(), **stages, deliveries=sent)
+        prove_account(harmonised, **tables, rows=rows)
     except CtdcError as error:
         return verdict(False, str(error))
     return verdict(True, "", rows_in=sum(rows.values()))

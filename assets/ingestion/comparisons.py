@@ -1,14 +1,14 @@
 """Warnings about deliveries: the last one of each source against the one before. No assets here."""
 
-from assets.comparisons import Profiles, comparison_checks
-from ctdc_pipeline.delivery_quality import OF_DELIVERIES
+from assets.comparison_checks import Profiles, comparison_checks
 from ctdc_pipeline.partners.layout import Source
 from ctdc_pipeline.partners.registry import SOURCES
-from ctdc_pipeline.profiles import of_source
+from ctdc_pipeline.quality.delivery_comparisons import OF_DELIVERIES
+from ctdc_pipeline.release.open_warnings import source_profiles
 
 
 def _profiles(source: Source) -> Profiles:
-    return lambda home: of_source(source, store=home.store(), ingested=home.zones().ingested(source.name))
+    return lambda home: source_profiles(source.name, home.zones())
 
 
 comparisons = [

@@ -4,14 +4,14 @@ import dagster as dg
 
 from assets.gates import schema_gate
 from assets.harmonised.victims import victims
-from assets.reporting import KINDS, OWNERS, Materialized, guarded, plot, table_result
+from assets.reporting import Materialized, guarded, plot, table_result
 from assets.synthetic.records import records
-from ctdc_pipeline import quality
-from ctdc_pipeline.files import write_parquet
+from ctdc_pipeline.quality import coverage, plots
+from ctdc_pipeline.storage.files import write_parquet
 from resources.settings import DataHome, Engine
 
 
-@dg.asset(key=["quality", "partner_coverage"], group_name="quality", owners=OWNERS, kinds=KINDS, code_version="1", deps=[victims])
+@dg.asset(key=["quality", "partner_coverage"], deps=[victims])
 @guarded()
 def partner_coverage(home: DataHome, engine: Engine) -> Materialized:
     """Victims by partner and year, rounded down to multiples of k.
@@ -20,12 +20,12 @@ def partner_coverage(home: DataHome, engine: Engine) -> Materialized:
     """
     zones = home.zones()
     path = zones.table("quality", "partner_coverage")
-    table = quality.partner_coverage(zones.table("harmonised", "victims"), k=engine.k)
+    table = coverage.partner_coverage(zones.table("harmonised", "victims"), k=engine.k)
     write_parquet(table, path)
-    return table_result(path, k=engine.k, plot=plot(quality.coverage_plot(table)))
+    return table_result(path, k=engine.k, victims=sum(table["victims"].to_pylist()), plot=plot(plots.coverage_plot(table)))
 
 
-@dg.asset(key=["quality", "missingness"], group_name="quality", owners=OWNERS, kinds=KINDS, code_version="1", deps=[victims])
+@dg.asset(key=["quality", "missingness"], deps=[victims])
 @guarded()
 def missingness(home: DataHome) -> Materialized:
     """Share of records without a value, by variable and partner, in whole percent.
@@ -34,14 +34,12 @@ def missingness(home: DataHome) -> Materialized:
     """
     zones = home.zones()
     path = zones.table("quality", "missingness")
-    table = quality.missingness(zones.table("harmonised", "victims"))
+    table = coverage.missingness(zones.table("harmonised", "victims"))
     write_parquet(table, path)
-    return table_result(path, plot=plot(quality.missingness_plot(table)))
+    return table_result(path, plot=plot(plots.missingness_plot(table)), **coverage.followed("missingness", table))
 
 
-@dg.asset(
-    key=["quality", "suppression"], group_name="quality", owners=OWNERS, kinds=KINDS, code_version="1", deps=[victims, records]
-)
+@dg.asset(key=["quality", "suppression"], deps=[victims, records])
 @guarded()
 def suppression(home: DataHome) -> Materialized:
     """Values of each variable in the sensitive and in the synthetic records, and the share that was lost.
@@ -50,11 +48,13 @@ def suppression(home: DataHome) -> Materialized:
     """
     zones = home.zones()
     path = zones.table("quality", "suppression")
-    table = quality.suppression(zones.table("harmonised", "victims"), zones.table("synthetic", "records"))
+    table = coverage.suppression(zones.table("harmonised", "victims"), zones.table("synthetic", "records"))
     write_parquet(table, path)
-    return table_result(path, plot=plot(quality.suppression_plot(table)))
+    kept, had = (sum(table[column].to_pylist()) for column in ("synthetic", "sensitive"))
+    percent_lost = round(100 * (1 - kept / max(had, 1)), 1)
+    return table_result(path, percent_lost=percent_lost, plot=plot(plots.suppression_plot(table)))
 
 
-partner_coverage_schema = schema_gate(partner_coverage, lambda engine: quality.coverage_schema(k=engine.k))
-missingness_schema = schema_gate(missingness, lambda _: quality.missingness_schema())
-suppression_schema = schema_gate(suppression, lambda _: quality.suppression_schema())
+partner_coverage_schema = schema_gate(partner_coverage, lambda engine: coverage.coverage_schema(k=engine.k))
+missingness_schema = schema_gate(missingness, lambda _: coverage.missingness_schema())
+suppression_schema = schema_gate(suppression, lambda _: coverage.suppression_schema())

@@ -4,17 +4,14 @@ import dagster as dg
 
 from assets.gates import schema_gate
 from assets.harmonised.victims import victims
-from assets.reporting import KINDS, OWNERS, Materialized, grid, guarded, table_result
-from ctdc_pipeline import duplicates
-from ctdc_pipeline.files import read_parquet, write_parquet
+from assets.reporting import Materialized, grid, guarded, table_result
+from ctdc_pipeline.quality import possible_duplicates as duplicates
+from ctdc_pipeline.release.open_warnings import DUPLICATES as COUNTS
+from ctdc_pipeline.storage.files import read_parquet, write_parquet
 from resources.settings import DataHome
 
-COUNTS = "possible_duplicates_counts"
 
-
-@dg.asset(
-    key=["quality", "possible_duplicates"], group_name="quality", owners=OWNERS, kinds=KINDS, code_version="1", deps=[victims]
-)
+@dg.asset(key=["quality", "possible_duplicates"], deps=[victims])
 @guarded()
 def possible_duplicates(home: DataHome) -> Materialized:
     """Pairs of cases of two partners that agree on so much that they may be one person: pseudonyms, score and shared attributes.

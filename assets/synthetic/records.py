@@ -2,16 +2,19 @@
 
 import dagster as dg
 
+from assets.counts.reports import reportable_aggregates
 from assets.gates import gate, schema_gate, verdict
 from assets.harmonised.victims import victims
-from assets.reporting import KINDS, OWNERS, Materialized, guarded, table_result
-from ctdc_pipeline import disclosure
-from ctdc_pipeline.codebook import codebook
-from ctdc_pipeline.files import read_parquet, write_parquet
-from ctdc_pipeline.memory import bounded
-from ctdc_pipeline.schemas import release_schema
-from ctdc_pipeline.synthesis import synthesize
-from ctdc_pipeline.tables import as_text
+from assets.reporting import Materialized, guarded, table_result
+from ctdc_pipeline.codebook.schemas import release_schema
+from ctdc_pipeline.codebook.variables import codebook
+from ctdc_pipeline.counting.aggregates import withheld_aggregates
+from ctdc_pipeline.counting.withholding import split
+from ctdc_pipeline.operations.memory_limit import bounded
+from ctdc_pipeline.privacy import k_synthetic_proof
+from ctdc_pipeline.storage.files import read_parquet, write_parquet
+from ctdc_pipeline.storage.tables import as_text
+from ctdc_pipeline.synthesis.k_synthetic import synthesize
 from resources.settings import DataHome, Engine
 
 REMEDY = (
@@ -20,7 +23,10 @@ REMEDY = (
 )
 
 
-@dg.asset(key=["synthetic", "records"], group_name="synthetic", owners=OWNERS, kinds=KINDS, code_version="1", deps=[victims])
+@dg.asset(
+    key=["synthetic", "records"],
+    deps=[victims, reportable_aggregates],
+)
 @guarded()
 def records(home: DataHome, engine: Engine) -> Materialized:
     """The k-synthetic records: the release variables, no record of a person.
@@ -30,9 +36,13 @@ def records(home: DataHome, engine: Engine) -> Materialized:
     zones = home.zones()
     path = zones.table("synthetic", "records")
     sensitive = read_parquet(zones.table("harmonised", "victims"), columns=list(codebook().names))
-    with bounded(engine.memory_limit):
-        made = synthesize(sensitive, k=engine.k, seed=home.seed(), threads=engine.threads)
-    write_parquet(as_text(made), path)
+    with bounded(engine.limits.memory):
+        made = synthesize(sensitive, k=engine.k, seed=home.seed(), core=engine.core, limits=engine.limits)
+    # What is withheld of the counts is not said by a record either, for a record says that k people are behind it.
+    reported = read_parquet(zones.table("counts", "reportable_aggregates"))
+    counts = zones.folder("counts", "combinations")
+    withheld = withheld_aggregates(counts, reported, k=engine.k, length=engine.reporting_length)
+    write_parquet(split(as_text(made), withheld), path)
     return table_result(path, k=engine.k, sensitive_rows=len(sensitive))
 
 
@@ -44,7 +54,7 @@ def no_rare_combination(home: DataHome, engine: Engine) -> dg.AssetCheckResult:
     """Every distinct synthetic record, whatever its length, is contained in at least k sensitive records."""
     zones = home.zones()
     victims_path, records_path = zones.table("harmonised", "victims"), zones.table("synthetic", "records")
-    supports = disclosure.record_supports(victims_path, records_path, variables=codebook().names)
+    supports = k_synthetic_proof.record_supports(victims_path, records_path, variables=codebook().names)
     rare = int((supports < engine.k).sum())
     return verdict(not rare, REMEDY, distinct_records=len(supports), rare_records=rare, k=engine.k)
 
@@ -54,5 +64,5 @@ def single_counts_exact(home: DataHome, engine: Engine) -> dg.AssetCheckResult:
     """Every attribute occurs exactly as often as in the sensitive records, rounded down to a multiple of k."""
     zones = home.zones()
     victims_path, records_path = zones.table("harmonised", "victims"), zones.table("synthetic", "records")
-    attributes, inexact = disclosure.inexact_counts(victims_path, records_path, variables=codebook().names, k=engine.k)
+    attributes, inexact = k_synthetic_proof.inexact_counts(victims_path, records_path, variables=codebook().names, k=engine.k)
     return verdict(not inexact, REMEDY, attributes=attributes, inexact_counts=inexact, k=engine.k)

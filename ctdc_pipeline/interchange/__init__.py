@@ -1,1 +1,1 @@
-"""Case data in the forms that others use: the HTCDS standard in and out, published CTDC files in."""
+"""Exchange case data with others: HTCDS in and out, published CTDC files in."""

@@ -1,7 +1,7 @@
-"""De-identified records written as HTCDS 2.0: nothing is invented to fill the standard, so what it cannot say is left out.
+"""Write de-identified records as HTCDS 2.0. Nothing is invented to fill the standard.
 
-``CARRIED`` are the variables that come back when the file is read again; the others are lost, or kept in part, as
-docs/interchange.md lists. Numbers of cases, pseudonyms and places in source files do not leave.
+What it cannot express is left out. ``CARRIED`` are the variables that come back when the file is read again; the others are
+lost, or kept in part, as docs/interchange.md lists. Case numbers, pseudonyms and positions in source files are not written.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from ctdc_pipeline.codebook import Variable, codebook
+from ctdc_pipeline.codebook.variables import Variable, codebook
 from ctdc_pipeline.errors import TableError
-from ctdc_pipeline.interchange.htcds import CASE, LABELS, LAYOUT
-from ctdc_pipeline.tables import require_writable, unwritable, write_table
-from ctdc_pipeline.workbook import Sheet, write_workbook
+from ctdc_pipeline.partners.htcds import CASE, LABELS, LAYOUT
+from ctdc_pipeline.storage.tables import require_writable, unwritable, write_table
+from ctdc_pipeline.storage.workbook import Sheet, write_workbook
 
 COLUMNS: tuple[str, ...] = (
     CASE,
@@ -62,97 +62,114 @@ COLUMNS: tuple[str, ...] = (
     "hte_Type",
     "hte_Country",
 )
-"""The columns of the core form in its order, and the three others that records need."""
+"""The columns of the core form in order, and the three other columns that records need."""
 
 _GENDERS = {"Female": "Feminine", "Male": "Masculine", "Transgender/NonConforming": "NonConforming"}
 _ONLY_WITHOUT_DETAIL = {"meansOfControlOther": "Other", "isOtherExploit": "Other"}
-"""Flags written as Other only where no detail that merges into them is written."""
+"""Flags that are written as Other only if no detail that merges into them is written."""
 _READ_ONLY = ("ThreatensChildrenFamily", "ChildLabour", "ForcedAdoption", "Surrogacy", "ForcedBegging", "A02", *"DEGJKLMNOPQRSU")
-"""Values, or letters of sections, that mean more than the flag they are read as."""
+"""Values, or letters of industry sections, that mean more than the flag as which they are read."""
 
 
-def _written() -> dict[str, tuple[str, str]]:
-    """The field and the value that say exactly what a flag says."""
-    found: dict[str, tuple[str, str]] = {}
+def _exact_values() -> dict[str, tuple[str, str]]:
+    """Return for each flag the field and value that mean exactly the same."""
+    values: dict[str, tuple[str, str]] = {}
     for field in LAYOUT.having("flags"):
         for code in field.codes:
             if code.code not in _READ_ONLY and code.code.split("_")[0] not in _READ_ONLY and len(code.means) == 1:
-                found.setdefault(code.means[0], (field.name, code.code))
-    return found
+                values.setdefault(code.means[0], (field.name, code.code))
+    return values
 
 
-WRITTEN = _written()
+WRITTEN = _exact_values()
+"""The field and value by which each flag is written."""
 CARRIED = tuple(
     variable.name
     for variable in codebook().harmonised
     if variable.name in {*WRITTEN, "yearOfRegistration", "gender", "citizenship", "CountryOfExploitation"}
 )
-"""Variables that survive the way out and in."""
+"""Variables that survive being written and read again."""
 
 
 def to_htcds(table: pa.Table) -> pa.Table:
-    """``table`` of codebook variables (of a release or harmonised, text or dictionary-encoded) as HTCDS in ``COLUMNS``.
+    """Convert records to HTCDS.
 
-    One row for each row, in order, numbered from 1. Columns that are no variables are not written. Raises TableError when there
-    is no variable at all, or a value that the codebook does not know.
+    Args:
+        table: Variables of the codebook, of a release or harmonised, as text or dictionary-encoded. Other columns are not
+            written.
+
+    Returns:
+        A table of text with the columns ``COLUMNS``: one row for each row, in order, numbered from 1.
+
+    Raises:
+        TableError: If there is no variable of the codebook, or a value that the codebook does not know.
     """
-    variables = {name: _checked(table, one) for name in table.column_names if (one := _variable(name))}
+    variables = {name: _checked(table, variable) for name in table.column_names if (variable := _variable(name))}
     if not variables:
         raise TableError("the table has no variable of the codebook", remedy="Give a release or a harmonised table.")
     blank = np.full(table.num_rows, "", object)
 
-    def held(name: str) -> np.ndarray:
+    def texts(name: str) -> np.ndarray:
         return variables.get(name, blank)
 
     columns = dict.fromkeys(COLUMNS, blank)
     columns[CASE] = np.arange(1, table.num_rows + 1).astype(str).astype(object)
     columns["vic_TraffickingStatus"] = np.full(table.num_rows, "PossibleVictimOfTrafficking", object)
-    columns["cas_IncomingReferralDate"] = held("yearOfRegistration")
-    columns["prs_Gender"] = np.array([_GENDERS.get(text, "") for text in held("gender")], object)
-    columns["prs_Citizenship"] = held("citizenship")
-    columns["hte_Country"] = held("CountryOfExploitation")
-    columns["hte_Type"] = np.where(held("CountryOfExploitation") != "", "Exploitation", "").astype(object)
+    columns["cas_IncomingReferralDate"] = texts("yearOfRegistration")
+    columns["prs_Gender"] = np.array([_GENDERS.get(text, "") for text in texts("gender")], object)
+    columns["prs_Citizenship"] = texts("citizenship")
+    columns["hte_Country"] = texts("CountryOfExploitation")
+    columns["hte_Type"] = np.where(texts("CountryOfExploitation") != "", "Exploitation", "").astype(object)
     for flag, (field, value) in WRITTEN.items():
-        mask = held(flag) == "1"
+        mask = texts(flag) == "1"
         if flag in _ONLY_WITHOUT_DETAIL:
             for detail in codebook().details:
                 if detail.merges_into == flag and detail.name in WRITTEN:
-                    mask &= held(detail.name) != "1"
+                    mask &= texts(detail.name) != "1"
         columns[field] = _joined(columns[field], mask, value)
-    # The section for those who know sections only; it says nothing to the reader here.
-    farmed = (held("typeOfLabourAgriculture") == "1") | (held("typeOfLabourAquafarming") == "1")
+    # The industry section is for programs that know only sections; our own reader ignores it.
+    farmed = (texts("typeOfLabourAgriculture") == "1") | (texts("typeOfLabourAquafarming") == "1")
     columns["vic_ForcedLabourIndustry"] = _joined(columns["vic_ForcedLabourIndustry"], farmed, "A_AgricultureForestryAndFishing")
-    # Forced begging is forced labour in the standard, so it is said only where both hold.
-    begging = (held("typeOfLabourBegging") == "1") & (held("isForcedLabour") == "1")
+    # Forced begging is forced labour in the standard, so it is written only if both flags are set.
+    begging = (texts("typeOfLabourBegging") == "1") & (texts("isForcedLabour") == "1")
     columns["vic_TypeOfExploitation"] = _joined(columns["vic_TypeOfExploitation"], begging, "ForcedBegging")
     return pa.table({name: pa.array(column, pa.string()) for name, column in columns.items()})
 
 
 def write_htcds(table: pa.Table, path: Path) -> None:
-    """Write ``to_htcds(table)`` as the core form (.xlsx, the system names hidden above the labels) or as .csv.
+    """Write ``to_htcds(table)`` to a file.
 
-    Raises TableError and ResourceError.
+    Args:
+        table: See ``to_htcds``.
+        path: A name ending in .xlsx (the core form, with the system names hidden above the labels) or .csv.
+
+    Raises:
+        TableError: If the name has another ending, or the table cannot be converted.
+        ResourceError: If the file cannot be written.
     """
     suffix = path.suffix.lower()
     if suffix not in (".xlsx", ".csv"):
         raise TableError(f"{path.name}: HTCDS is a workbook or a CSV file", remedy="Name a file ending in .xlsx or .csv.")
     require_writable(path.with_suffix(".csv"))
-    made = to_htcds(table)
+    htcds_table = to_htcds(table)
     if suffix == ".csv":
-        write_table(made, path)
+        write_table(htcds_table, path)
         return
     labels = pd.DataFrame([[LABELS.get(name) for name in COLUMNS]], columns=list(COLUMNS))
-    rows = made.to_pandas().astype(object).replace("", None)
+    rows = htcds_table.to_pandas().astype(object).replace("", None)
     with unwritable(path):
         write_workbook(path, [Sheet.of("HTCDS", pd.concat([labels, rows]), hide_headings=True)])
 
 
 def _variable(name: str) -> Variable | None:
-    return next((one for one in codebook().harmonised if one.name == name), None)
+    return next((variable for variable in codebook().harmonised if variable.name == name), None)
 
 
 def _checked(table: pa.Table, variable: Variable) -> np.ndarray:
-    """The texts of one variable, "" where missing; refuses what is none of its values."""
+    """Return the texts of one variable, "" where missing.
+
+    Refuses texts that are not values of the variable.
+    """
     cells = table[variable.name].cast(pa.string()).to_pandas().astype(object)
     rows, distinct = pd.factorize(cells, use_na_sentinel=True)
     for code, text in enumerate(distinct):

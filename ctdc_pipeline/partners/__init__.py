@@ -1,1 +1,4 @@
-"""The partners' exports: one module a source, holding its layout as data. ``registry`` lists them; ``reading`` reads them."""
+"""Partners' exports: one TOML file a source describes its layouts.
+
+``registry`` lists the sources, ``reading`` reads their files.
+"""

@@ -7,22 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ctdc_pipeline import changes
 from ctdc_pipeline.products import (
+    changelog,
     codebook_files,
+    country_map,
     datapackage,
     dictionary,
     k_anonymous,
-    map,  # noqa: A004
     records,
     report,
     showcase,
-    stories,
+    story_tables,
 )
 from ctdc_pipeline.products.inputs import Inputs
 
 _SYNTHETIC = "k-synthetic: each record is shared by at least k victims in all it says"
-_REAL = "complete records: below k hidden, others rounded down to a multiple of k, percentages from these"
+_REAL = "complete records: below k hidden, a few withheld, others rounded down to a multiple of k, percentages from these"
 _NONE = "holds no figure about people"
 _TOLD = "follows from what the other files and the manifest tell"
 _BOTH = "k-synthetic records; coverage from complete records, below k hidden and others rounded down"
@@ -51,7 +51,11 @@ FILES = (
     File(f"{dictionary.AGGREGATES}.csv", "Counts of people by combinations of attributes, up to the reporting length", _REAL),
     File(f"{dictionary.DICTIONARY}.csv", "The variables: name, label, group, type, values, definition", _NONE),
     File(f"{dictionary.DICTIONARY}.md", "The same to read", _NONE),
-    *(File(stories.file_name(story), f"{story.title}: count, denominator, percentage", _REAL) for story in stories.STORIES),
+    *(
+        File(story_tables.file_name(story), f"{story.title}: count, denominator, percentage and its interval", _REAL)
+        for story in story_tables.STORIES
+    ),
+    File(f"{story_tables.KNOWN}.csv", "Of how many people each variable, and each group of flags, is known", _REAL),
     File(
         f"{k_anonymous.NAME}.csv",
         "Real records, quasi-identifiers only, k-anonymised",
@@ -62,21 +66,21 @@ FILES = (
     File(f"{codebook_files.NAME}.html", "Codebook as one page", _BOTH),
     File(f"{codebook_files.NAME}.pdf", "Codebook as PDF/UA-1", _BOTH),
     File("map.csv", "Profile of victims by country of citizenship and by country of exploitation", _REAL),
-    *(File(f"map_{role}.geojson", f"The same by {role}, with shapes of countries", _REAL) for role in map.ROLES),
+    *(File(f"map_{role}.geojson", f"The same by {role}, with shapes of countries", _REAL) for role in country_map.ROLES),
     File("map.html", "The map as one page", _REAL),
     File(showcase.FILE, "Synthetic records beside reportable aggregates, to explore", f"{_SYNTHETIC}; aggregates as published"),
     File(report.FILE, "Quality and disclosure report: guarantees and proof, utility, suppression, partners, changes", _TOLD),
-    File(changes.FILE, "What changed since the release before", _TOLD),
+    File(changelog.FILE, "What changed since the release before", _TOLD),
     File(datapackage.NAME, "Data Package descriptor: all files above with their hashes, columns and code lists", _NONE),
 )
 
 PRODUCTS: tuple[Callable[[Inputs, Path], None], ...] = (
     records.write,
     dictionary.write,
-    stories.write,
+    story_tables.write,
     k_anonymous.write,
     codebook_files.write,
-    map.write,
+    country_map.write,
     showcase.write,
 )
 
@@ -87,13 +91,15 @@ def write(inputs: Inputs, folder: Path) -> None:
         product(inputs, folder)
 
 
-def conclude(inputs: Inputs, folder: Path, *, manifest: Mapping[str, Any], since: Sequence[changes.Listing]) -> Mapping[str, str]:
+def conclude(
+    inputs: Inputs, folder: Path, *, manifest: Mapping[str, Any], since: Sequence[changelog.Listing]
+) -> Mapping[str, str]:
     """Write to ``folder`` what can be told once all else in it was proved: report, changes and descriptor. Raises OSError.
 
     ``manifest`` as far as it does not name files. Returns the plots of the report, as SVG by name.
     """
     plots = report.write(inputs, folder, manifest=manifest, changes=since)
-    (folder / changes.FILE).write_text(changes.text(manifest, since), encoding="utf-8")
+    (folder / changelog.FILE).write_text(changelog.text(manifest, since), encoding="utf-8")
     datapackage.write(inputs, folder, abouts={file.name: file.about for file in FILES})
     return plots
 

@@ -6,22 +6,27 @@ records, which are public; figures about people are protected.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
-from ctdc_pipeline.codebook import Variable, codebook, countries
+from ctdc_pipeline.codebook.countries import countries
+from ctdc_pipeline.codebook.variables import Variable, codebook
 from ctdc_pipeline.errors import TableError
 from ctdc_pipeline.partners.registry import PARTNERS
-from ctdc_pipeline.products import k_anonymous
+from ctdc_pipeline.privacy.contribution import UNIT
+from ctdc_pipeline.privacy.measurements import Measurements
+from ctdc_pipeline.products import k_anonymous, measured_figures
 from ctdc_pipeline.products.document import Block, Document, Span, parse, plain, write_html, write_pdf
 from ctdc_pipeline.products.imprint import imprint
-from ctdc_pipeline.products.inputs import Inputs
+from ctdc_pipeline.products.inputs import Inputs, Released
 from ctdc_pipeline.products.records import is_number, stata_name
-from ctdc_pipeline.workbook import Cell, Sheet, write_workbook
+from ctdc_pipeline.products.story_tables import known
+from ctdc_pipeline.storage.workbook import Cell, Sheet, write_workbook
 
 NAME = "codebook"
 MOST_COUNTRIES = 10
@@ -32,17 +37,23 @@ Counts = dict[str, int]
 
 def write(inputs: Inputs, folder: Path) -> None:
     """Workbook, HTML page and PDF. Raises OSError, and TableError for a variable without a definition."""
+    document = describe(inputs, write_book(inputs, folder))
+    write_html(document, folder / f"{NAME}.html")
+    write_pdf(document, folder / f"{NAME}.pdf")
+
+
+def write_book(inputs: Released, folder: Path) -> dict[str, Counts]:
+    """The workbook alone, which tells of the records only; returns how many records have each value. Raises as ``write``."""
     require_described(codebook().variables)
     counts = {name: _counts(inputs.synthetic[name], codebook().variable(name)) for name in codebook().names}
     sheets = [
+        *([Sheet("INVENTED DATA", [[inputs.notice]], widths=(120,))] if inputs.invented else []),
         Sheet("Main", _main(inputs), widths=(10, 40, 15, 11, 40, 120)),
         Sheet("TabStat", _tabstat(counts, rows=len(inputs.synthetic)), widths=(40, 30, 10, 10, 10, 10)),
         Sheet("Region", _region(), widths=(8, 8, 44, 14, 34)),
     ]
     write_workbook(folder / f"{NAME}.xlsx", sheets, title=f"Codebook of the {inputs.title}")
-    document = describe(inputs, counts)
-    write_html(document, folder / f"{NAME}.html")
-    write_pdf(document, folder / f"{NAME}.pdf")
+    return counts
 
 
 def require_described(variables: Sequence[Variable]) -> None:
@@ -56,44 +67,102 @@ def require_described(variables: Sequence[Variable]) -> None:
 
 def describe(inputs: Inputs, counts: dict[str, Counts]) -> Document:
     """The document: the template's text with the figures and tables of this release."""
-    records = len(inputs.synthetic)
     group = k_anonymous.least_group(inputs.k)
     real = k_anonymous.anonymised(inputs.victims, k=group)
     kept = {row["kept"]: row for row in k_anonymous.summary(inputs, real).to_pylist()}
-    about = imprint()
-    text = (files("ctdc_pipeline") / "data" / "codebook_document.md").read_text("utf-8")
-    told = text.format(
-        version=inputs.version,
-        variables=len(codebook().variables),
-        first_year=codebook().first_year,
-        last_year=inputs.last_year,
-        records=f"{records:,}",
-        codebook=codebook().version,
-        k=inputs.k,
-        length=inputs.length,
-        k_anonymous=group,
-        kept_records=_share(kept["records"]["k_anonymised"]),
-        kept_values=_share(kept["values of its variables"]["k_anonymised"]),
-        synthetic_values=_share(kept["values"]["synthetic"]),
-        licence=about.licence.title,
-        licence_path=f"[[{about.licence.path}|{about.licence.path}]]",
-    )
+    people = known(inputs.victims, k=inputs.k, aggregates=inputs.aggregates)
+    values = {
+        "k": inputs.k,
+        "length": inputs.length,
+        "k_anonymous": group,
+        "kept_records": _share(kept["records"]["k_anonymised"]),
+        "kept_values": _share(kept["values of its variables"]["k_anonymised"]),
+        "synthetic_values": _share(kept["values"]["synthetic"]),
+    }
+    inserts = {"partners": [_partners(inputs)], "kept": [_kept(list(kept.values()))]}
+    return _document(inputs, counts, people, method="k_synthetic", values=values, inserts=inserts)
+
+
+def write_measured(release: Released, measurements: Measurements, folder: Path) -> None:
+    """Workbook, HTML page and PDF of a differentially private release. Raises as ``write``."""
+    document = describe_measured(release, measurements, write_book(release, folder))
+    write_html(document, folder / f"{NAME}.html")
+    write_pdf(document, folder / f"{NAME}.pdf")
+
+
+def describe_measured(release: Released, measurements: Measurements, counts: dict[str, Counts]) -> Document:
+    """The document of a differentially private release: its figures about people are noisy counts."""
+    values = {
+        "epsilon": measurements.epsilon,
+        "delta": measurements.delta,
+        "cap": measurements.domain.cap,
+        "strict": ", ".join(measurements.domain.strict) or "none",
+        "sigma_value": measurements.sigma["values"] / UNIT,
+        "sigma_pair": measurements.sigma["pairs"] / UNIT,
+    }
+    return _document(release, counts, measured_figures.known(measurements), method="measured", values=values, inserts={})
+
+
+def _document(
+    release: Released,
+    counts: dict[str, Counts],
+    known_values: pa.Table,
+    *,
+    method: str,
+    values: Mapping[str, Any],
+    inserts: Mapping[str, Sequence[Block]],
+) -> Document:
+    """The text of every release, with the sections of ``codebook_<method>.md`` where it names them."""
+    records, about = len(release.synthetic), imprint()
+    people = {row["variable"]: row for row in known_values.to_pylist()}
+    told = {
+        **values,
+        "version": release.version,
+        "variables": len(codebook().variables),
+        "first_year": codebook().first_year,
+        "last_year": release.last_year,
+        "records": f"{records:,}",
+        "codebook": codebook().version,
+        "licence": about.licence.title,
+        "licence_path": f"[[{about.licence.path}|{about.licence.path}]]",
+    }
     variables = [
-        (str(v.position), v.name, v.label, codebook().groups[v.group], _percent(sum(counts[v.name].values()), records))
+        (
+            str(v.position),
+            v.name,
+            v.label,
+            codebook().groups[v.group],
+            _interval(people.get(v.group if v.kind == "flag" else v.name)),
+            _percent(sum(counts[v.name].values()), records),
+        )
         for v in codebook().variables
     ]
-    inserts: dict[str, Sequence[Block]] = {
-        "partners": [_partners(inputs)],
+    blocks: dict[str, Sequence[Block]] = {
+        **inserts,
         "sources": [Block("item", (Span("strong", f"{name}. "), *plain(said))) for name, said in _about_partners().items()],
-        "kept": [_kept(list(kept.values()))],
         "variables": [
-            _table("List of variables", ("", "Name", "Label", "Group", "Filled"), variables, numbers=(0, 4), wide=(2, 3), code=1)
+            _table(
+                "List of variables",
+                ("", "Name", "Label", "Group", "Of people", "Of records"),
+                variables,
+                numbers=(0, 4, 5),
+                wide=(2, 3),
+                code=1,
+            )
         ],
-        "details": list(_all_details(inputs, counts)),
-        "cite": [Block("quote", plain(about.cite(inputs.version)))],
+        "details": list(_all_details(release, counts, people)),
+        "cite": [Block("quote", plain(release.citation))],
     }
+    for section in _page(f"codebook_{method}.md").format(**told).split("@ ")[1:]:
+        name, _, text = section.partition("\n")
+        blocks[name] = parse(text, inserts=blocks)
     title = f"Codebook: {about.dataset}"
-    return Document(title, f"Release {inputs.version}", about.publisher, parse(told, inserts=inserts))
+    text = _page("codebook_document.md").format(**told)
+    return Document(title, f"Release {release.version}", about.publisher, parse(text, inserts=blocks), release.notice)
+
+
+def _page(name: str) -> str:
+    return (files("ctdc_pipeline.products") / "pages" / name).read_text("utf-8")
 
 
 def _about_partners() -> dict[str, str]:
@@ -111,7 +180,7 @@ def _counts(column: pa.ChunkedArray, variable: Variable) -> Counts:
     return {value: found[value] for value in (variable.values or sorted(found)) if value in found}
 
 
-def _main(inputs: Inputs) -> Iterator[Sequence[Cell]]:
+def _main(inputs: Released) -> Iterator[Sequence[Cell]]:
     yield ("position", "name", "type", "isnumeric", "label", "notes")
     for variable in codebook().variables:
         meanings = dict(zip(variable.values, variable.meanings, strict=False))
@@ -126,8 +195,8 @@ def _main(inputs: Inputs) -> Iterator[Sequence[Cell]]:
         "codebook": codebook().version,
         "records": len(inputs.synthetic),
         "missing": "An empty cell is a missing value. Flags are 1 or missing; missing does not mean that it did not happen.",
-        "rows": "Records are synthetic: their number is not the number of victims. The data show detection, not prevalence.",
-        "cite": imprint().cite(inputs.version),
+        "rows": f"{inputs.about_rows} The data show detection, not prevalence.",
+        "cite": inputs.citation,
     }.items():
         yield (None, label, said)
 
@@ -150,22 +219,26 @@ def _region() -> Iterator[Sequence[Cell]]:
         yield (country.iso2, country.iso3, country.name, country.region, country.subregion)
 
 
-def _all_details(inputs: Inputs, counts: dict[str, Counts]) -> Iterator[Block]:
+def _all_details(inputs: Released, counts: dict[str, Counts], people: Mapping[str, Mapping[str, Any]]) -> Iterator[Block]:
     """Every variable, under the heading of its group."""
     for group, variables in groupby(codebook().variables, key=lambda variable: variable.group):
         yield Block("heading", plain(codebook().groups[group]), level=2)
         for variable in variables:
-            yield from _details(variable, counts[variable.name], inputs)
+            known = _interval(people.get(variable.group if variable.kind == "flag" else variable.name))
+            yield from _details(variable, counts[variable.name], inputs, people=known)
 
 
-def _details(variable: Variable, tally: Counts, inputs: Inputs) -> Iterator[Block]:
+def _details(variable: Variable, tally: Counts, inputs: Released, *, people: str) -> Iterator[Block]:
     records, valid = len(inputs.synthetic), sum(tally.values())
     yield Block("heading", plain(f"{variable.position}. {variable.name}"), level=3)
     yield Block(
         "lead",
         (
             Span("strong", f"{variable.label}. "),
-            *plain(f"Type: {_TYPES[variable.kind]}. Filled in {valid:,} of {records:,} records ({_percent(valid, records)})."),
+            *plain(
+                f"Type: {_TYPES[variable.kind]}. Known of {people} of people."
+                f" A value stands in {valid:,} of {records:,} records ({_percent(valid, records)})."
+            ),
         ),
     )
     yield Block("paragraph", plain(variable.definition))
@@ -231,6 +304,14 @@ def _of(part: int, whole: int) -> float | None:
 
 def _percent(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f}%" if whole else "–"
+
+
+def _interval(row: Mapping[str, Any] | None) -> str:
+    """Between which percentages of people a variable is known; nothing where that is not reportable."""
+    if row is None:
+        return "–"
+    least, most = f"{row['percentage_from']:.0f}", f"{row['percentage_to']:.0f}"
+    return f"{most}%" if least == most else f"{least}–{most}%"
 
 
 def _share(percent: object) -> str:

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ctdc_pipeline.codebook import Variable, codebook, countries
-from ctdc_pipeline.files import sha256, staged
+from ctdc_pipeline.codebook.countries import countries
+from ctdc_pipeline.codebook.variables import Variable, codebook
 from ctdc_pipeline.products import records
 from ctdc_pipeline.products.imprint import imprint
-from ctdc_pipeline.products.inputs import Inputs
+from ctdc_pipeline.products.inputs import Released
+from ctdc_pipeline.storage.files import sha256, staged
 
 NAME = "datapackage.json"
 _PROFILES = "https://datapackage.org/profiles/2.0"
@@ -32,26 +33,30 @@ _NUMBERS = {
     "position": "integer",
     "length": "integer",
     "count": "integer",
+    "count_from": "integer",
+    "count_to": "integer",
     "denominator": "integer",
     "percentage": "number",
+    "percentage_from": "number",
+    "percentage_to": "number",
     "k_anonymised": "integer",
     "synthetic": "integer",
 }
 
 
-def write(inputs: Inputs, folder: Path, *, abouts: Mapping[str, str]) -> None:
+def write(inputs: Released, folder: Path, *, abouts: Mapping[str, str]) -> None:
     """Describe all files of ``folder`` but itself; ``abouts`` says what is in them, by name. Raises OSError."""
     about = imprint()
     package = {
         "$schema": f"{_PROFILES}/datapackage.json",
         "name": "ctdc-global-synthetic-dataset",
-        "title": about.dataset,
+        "title": f"INVENTED DATA: {about.dataset}" if inputs.invented else about.dataset,
         "version": inputs.version,
-        "description": f"{about.cite(inputs.version)}. Records are synthetic; their number is not the number of victims.",
+        "description": f"{inputs.citation.removesuffix('.')}. {inputs.about_rows}",
         "homepage": about.homepage,
         "licenses": [{"name": about.licence.name, "title": about.licence.title, "path": about.licence.path}],
         "contributors": [{"title": about.publisher, "roles": ["publisher"]}],
-        "citation": about.cite(inputs.version),
+        "citation": inputs.citation,
         "resources": [
             _resource(path, abouts.get(path.name, ""), inputs) for path in sorted(folder.iterdir()) if path.name != NAME
         ],
@@ -60,7 +65,7 @@ def write(inputs: Inputs, folder: Path, *, abouts: Mapping[str, str]) -> None:
         part.write_text(json.dumps(package, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _resource(path: Path, about: str, inputs: Inputs) -> dict[str, Any]:
+def _resource(path: Path, about: str, inputs: Released) -> dict[str, Any]:
     resource: dict[str, Any] = {
         "$schema": f"{_PROFILES}/dataresource.json",
         "name": path.name.lower(),

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from ctdc_pipeline.codebook import codebook
-from ctdc_pipeline.files import staged
-from ctdc_pipeline.products.inputs import Inputs
-from ctdc_pipeline.tables import write_table
+from ctdc_pipeline.codebook.variables import codebook
+from ctdc_pipeline.products.inputs import Inputs, Released
+from ctdc_pipeline.storage.files import staged
+from ctdc_pipeline.storage.tables import write_table
 
 DICTIONARY = "data_dictionary"
 AGGREGATES = "reportable_aggregates"
@@ -18,6 +18,11 @@ AGGREGATES = "reportable_aggregates"
 def write(inputs: Inputs, folder: Path) -> None:
     """Write both. Raises OSError, ResourceError."""
     write_table(inputs.aggregates, folder / f"{AGGREGATES}.csv")
+    write_dictionary(inputs, folder)
+
+
+def write_dictionary(inputs: Released, folder: Path) -> None:
+    """Write the dictionary alone. Raises OSError, ResourceError."""
     rows = [
         {
             "position": str(variable.position),
@@ -32,7 +37,7 @@ def write(inputs: Inputs, folder: Path) -> None:
         for variable in codebook().variables
     ]
     write_table(pa.Table.from_pylist(rows), folder / f"{DICTIONARY}.csv")
-    text = ["# Data dictionary", ""]
+    text = ["# Data dictionary", "", *([f"**{inputs.notice}**", ""] if inputs.invented else [])]
     text += ["An empty cell is a missing value. A flag is 1 or missing; missing does not mean that it did not happen.", ""]
     for row in rows:
         text += [f"## {row['position']}. {row['name']}", ""]

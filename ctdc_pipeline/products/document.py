@@ -17,7 +17,7 @@ import jinja2
 import typst
 
 from ctdc_pipeline.errors import ReleaseError
-from ctdc_pipeline.files import staged
+from ctdc_pipeline.storage.files import staged
 
 _MARK = re.compile(r"\*\*(?P<strong>.+?)\*\*|`(?P<code>.+?)`|\[\[(?P<text>.+?)\|(?P<link>.+?)\]\]")
 
@@ -57,6 +57,8 @@ class Document:
     subtitle: str
     publisher: str
     blocks: tuple[Block, ...] = field(default=())
+    notice: str = ""
+    """A warning above all else and on every page of the PDF; empty for none."""
 
 
 def parse(text: str, *, inserts: Mapping[str, Sequence[Block]]) -> tuple[Block, ...]:
@@ -128,4 +130,4 @@ def _numbered(document: Document) -> list[tuple[Block, str]]:
 
 
 def _resource(name: str) -> str:
-    return (files("ctdc_pipeline") / "data" / name).read_text("utf-8")
+    return (files("ctdc_pipeline.products") / "pages" / name).read_text("utf-8")

@@ -9,6 +9,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+INVENTED = "Invented data: the people in this release do not exist. It demonstrates the software. Do not use, publish or cite it."
+"""What every file for people says of a release that is made from samples."""
+
 
 @dataclass(frozen=True)
 class Licence:
@@ -40,6 +43,6 @@ class Imprint:
 @cache
 def imprint() -> Imprint:
     """What the file says, read once."""
-    data: dict[str, Any] = tomllib.loads((files("ctdc_pipeline") / "data" / "imprint.toml").read_text("utf-8"))
+    data: dict[str, Any] = tomllib.loads((files("ctdc_pipeline.products") / "pages" / "imprint.toml").read_text("utf-8"))
     licence, others = Licence(**data.pop("licence")), data
     return Imprint(licence=licence, **others)

@@ -12,10 +12,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from ctdc_pipeline.codebook import codebook
-from ctdc_pipeline.files import queries, read_parquet
+from ctdc_pipeline.codebook.variables import codebook
+from ctdc_pipeline.counting.rounding import rounded_down
 from ctdc_pipeline.partners.registry import SOURCES
-from ctdc_pipeline.zones import Zones
+from ctdc_pipeline.products.imprint import INVENTED, imprint
+from ctdc_pipeline.storage.files import queries, read_parquet
+from ctdc_pipeline.storage.zones import Zones
 
 PARTNERS = pa.schema(
     [
@@ -28,16 +30,40 @@ PARTNERS = pa.schema(
 """One row a source: what the manifest says of its deliveries, its victims in this release, and the years that show."""
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """The tables of one release. All columns of ``synthetic`` and ``victims`` are text, null for missing."""
+@dataclass(frozen=True, kw_only=True)
+class Released:
+    """What every release has, however it was made. All columns of ``synthetic`` are text, null for missing."""
 
     version: str
-    k: int
-    length: int
     last_year: int
     synthetic: pa.Table
     """The released records: the variables of the codebook, in the order they are published."""
+    invented: bool = False
+    """Whether the people in it are invented, any of them: then every file for people says so."""
+    about_rows: str = "Records are synthetic: their number is not the number of victims."
+
+    @property
+    def title(self) -> str:
+        """What files say that they are."""
+        return f"{'INVENTED DATA: ' if self.invented else ''}Global Synthetic Dataset, version {self.version}"
+
+    @property
+    def notice(self) -> str:
+        """The warning that every file for people begins with; empty for a release of real people."""
+        return INVENTED if self.invented else ""
+
+    @property
+    def citation(self) -> str:
+        """How to cite the release; an invented one says that it must not be."""
+        return self.notice or imprint().cite(self.version)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs(Released):
+    """The tables of one k-synthetic release. All columns of ``victims`` are text, null for missing."""
+
+    k: int
+    length: int
     victims: pa.Table
     """Sensitive: the variables of the accepted records, and their ``partner``. Only protected figures of it may be written."""
     aggregates: pa.Table
@@ -47,7 +73,15 @@ class Inputs:
 
     @classmethod
     def read(
-        cls, zones: Zones, *, version: str, k: int, length: int, last_year: int, deliveries: Mapping[str, Mapping[str, Any]]
+        cls,
+        zones: Zones,
+        *,
+        version: str,
+        k: int,
+        length: int,
+        last_year: int,
+        deliveries: Mapping[str, Mapping[str, Any]],
+        invented: bool = False,
     ) -> Inputs:
         """The inputs of a release; ``deliveries`` is what its manifest says of each source. Raises as ``read_parquet``."""
         names = list(codebook().names)
@@ -63,12 +97,8 @@ class Inputs:
             victims=read_parquet(victims, columns=["partner", *names]),
             aggregates=read_parquet(zones.table("counts", "reportable_aggregates")),
             partners=_partners(deliveries, counted, k=k),
+            invented=invented,
         )
-
-    @property
-    def title(self) -> str:
-        """What files say that they are."""
-        return f"Global Synthetic Dataset, version {self.version}"
 
 
 def _partners(deliveries: Mapping[str, Mapping[str, Any]], counted: list[tuple[str, str | None, int]], *, k: int) -> pa.Table:
@@ -83,7 +113,7 @@ def _partners(deliveries: Mapping[str, Mapping[str, Any]], counted: list[tuple[s
                 "source": source.name,
                 "title": source.title,
                 **{name: said[name] for name in ("state", "latest_refresh", "stopped")},
-                "victims": sum(own.values()) // k * k or None,
+                "victims": rounded_down(sum(own.values()), k) or None,
                 "first_year": years[0] if years else None,
                 "last_year": years[-1] if years else None,
             }

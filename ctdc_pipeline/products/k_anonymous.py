@@ -19,9 +19,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ctdc_pipeline.codebook import Variable, codebook
+from ctdc_pipeline.codebook.variables import Variable, codebook
+from ctdc_pipeline.counting.rounding import rounded_down
 from ctdc_pipeline.products.inputs import Inputs
-from ctdc_pipeline.tables import TEXT, write_table
+from ctdc_pipeline.storage.tables import TEXT, write_table
 
 NAME = "global_dataset_k_anonymised"
 SUMMARY = f"{NAME}_summary"
@@ -92,7 +93,7 @@ def summary(inputs: Inputs, published: pa.Table) -> pa.Table:
     before = {name: _protected(inputs.victims, name, k=inputs.k) for name in names}
     real = {name: _protected(published, name, k=inputs.k) if name in published.column_names else 0 for name in names}
     synthetic = {name: _protected(inputs.synthetic, name, k=inputs.k) for name in names}
-    people, shown = (len(table) // inputs.k * inputs.k for table in (inputs.victims, published))
+    people, shown = (rounded_down(len(table), inputs.k) for table in (inputs.victims, published))
     rows = [{"kept": "records", "k_anonymised": _percent(shown, people), "synthetic": None}]
     for label, some in {"values of its variables": published.column_names, "values": names, **{n: [n] for n in names}}.items():
         counts = (sum(of[name] for name in some) for of in (real, synthetic, before))
@@ -124,7 +125,7 @@ def _groups(
     first = np.flatnonzero(np.r_[True, (shown[1:] != shown[:-1]).any(axis=1)][: len(rows)])
     size = np.diff(np.append(first, len(rows)))
     place = np.arange(len(rows)) - np.repeat(first, size)
-    kept = (place < np.repeat(size // k * k, size)) & (shown >= 0).any(axis=1)
+    kept = (place < np.repeat(rounded_down(size, k), size)) & (shown >= 0).any(axis=1)
     return shown[kept], rows[~kept]
 
 
@@ -141,7 +142,7 @@ def _codes(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int16], pa.Array]:
 
 
 def _protected(table: pa.Table, name: str, *, k: int) -> int:
-    return (len(table) - table[name].null_count) // k * k
+    return rounded_down(len(table) - table[name].null_count, k)
 
 
 def _percent(part: int, whole: int) -> int | None:

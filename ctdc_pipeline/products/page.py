@@ -20,7 +20,7 @@ _POLICY = "default-src 'none'; script-src {script}; style-src {style}; img-src d
 
 def resource(name: str) -> str:
     """A hand-written part of the pages."""
-    return (files("ctdc_pipeline") / "data" / "showcase" / name).read_text("utf-8")
+    return (files("ctdc_pipeline.products") / "pages" / name).read_text("utf-8")
 
 
 def packed(content: bytes) -> str:
@@ -34,12 +34,18 @@ _TEMPLATES = Environment(
 
 
 def page(
-    template: str, *, scripts: tuple[str, ...] = (), data: Any = None, blocks: dict[str, str] | None = None, **words: Any
+    template: str,
+    *,
+    scripts: tuple[str, ...] = (),
+    data: Any = None,
+    blocks: dict[str, str] | None = None,
+    notice: str = "",
+    **words: Any,
 ) -> bytes:
     """The page of ``template`` with the styles and ``scripts``, or without any script.
 
     ``data`` (JSON) and ``blocks`` (texts of ``packed`` by name) are for the scripts, ``words`` for the template, which escapes
-    them.
+    them. A ``notice`` stands above everything else.
     """
     script = "".join(["'use strict';\n", *map(resource, scripts)]) if scripts else ""
     style = resource("page.css")
@@ -47,7 +53,7 @@ def page(
     # A "<" in a value could otherwise end the element that holds it.
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     made = _TEMPLATES.get_template(template)
-    return made.render(policy=policy, style=style, script=script, data=text, blocks=blocks or {}, **words).encode()
+    return made.render(policy=policy, style=style, script=script, data=text, blocks=blocks or {}, notice=notice, **words).encode()
 
 
 def _hash(text: str) -> str:

@@ -13,25 +13,23 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from ctdc_pipeline.codebook import Variable, codebook
-from ctdc_pipeline.files import staged, write_parquet
-from ctdc_pipeline.products.inputs import Inputs
-from ctdc_pipeline.tables import as_text, write_table
-from ctdc_pipeline.workbook import MOST_ROWS, Cell, Sheet, write_workbook
+from ctdc_pipeline.codebook.variables import Variable, codebook
+from ctdc_pipeline.products.inputs import Released
+from ctdc_pipeline.storage.files import staged, write_parquet
+from ctdc_pipeline.storage.tables import LONGEST_NAME, as_text, write_table
+from ctdc_pipeline.storage.workbook import MOST_ROWS, Cell, Sheet, write_workbook
 
 NAME = "global_synthetic_dataset"
-LONGEST_NAME = 32
-"""Of a variable in Stata; the published list of 37 cuts one name there, too."""
 _LONGEST_LABEL = 80
 _WRITTEN = datetime(2000, 1, 1)
 
 
-def write(inputs: Inputs, folder: Path) -> None:
+def write(inputs: Released, folder: Path) -> None:
     """Write all formats to ``folder``. Raises OSError, ResourceError, TableError."""
     for suffix in (".csv", ".tsv"):
         write_table(inputs.synthetic, folder / f"{NAME}{suffix}")
     _write_parquet(inputs, folder / f"{NAME}.parquet")
-    write_workbook(folder / f"{NAME}.xlsx", list(_sheets(inputs.synthetic)), title=inputs.title)
+    write_workbook(folder / f"{NAME}.xlsx", list(_sheets(inputs)), title=inputs.title)
     _write_stata(inputs, folder / f"{NAME}.dta")
 
 
@@ -45,18 +43,18 @@ def stata_name(variable: Variable) -> str:
     return variable.name[:LONGEST_NAME]
 
 
-def _write_parquet(inputs: Inputs, path: Path) -> None:
+def _write_parquet(inputs: Released, path: Path) -> None:
     """Text columns; each says what it is in the metadata of its field, and the table which release it is."""
     fields = [
         pa.field(variable.name, pa.string(), metadata={"label": variable.label, "description": variable.definition})
         for variable in codebook().variables
     ]
-    said = {"title": inputs.title, "codebook": codebook().version}
+    said = {"title": inputs.title, "codebook": codebook().version, **({"description": inputs.notice} if inputs.invented else {})}
     write_parquet(as_text(inputs.synthetic).cast(pa.schema(fields, metadata=said)), path, private=False)
 
 
-def _sheets(records: pa.Table) -> Iterator[Sheet]:
-    """The records as one sheet, or as several where they are more than a sheet can hold."""
+def _sheets(inputs: Released) -> Iterator[Sheet]:
+    """The records as one sheet, or as several where they are more than a sheet can hold; their names tell of invented people."""
     most = MOST_ROWS - 1
     numbers = [is_number(variable) for variable in codebook().variables]
 
@@ -68,13 +66,13 @@ def _sheets(records: pa.Table) -> Iterator[Sheet]:
                 columns.append((column.cast(pa.int64()) if number else column).to_pylist())
             yield from zip(*columns, strict=True)
 
-    plain = as_text(records)
+    plain, name = as_text(inputs.synthetic), "INVENTED DATA" if inputs.invented else "Data"
     parts = range(0, max(plain.num_rows, 1), most)
     for number, start in enumerate(parts, 1):
-        yield Sheet("Data" if len(parts) == 1 else f"Data {number}", rows(plain.slice(start, most)))
+        yield Sheet(name if len(parts) == 1 else f"{name} {number}", rows(plain.slice(start, most)))
 
 
-def _write_stata(inputs: Inputs, path: Path) -> None:
+def _write_stata(inputs: Released, path: Path) -> None:
     """Years and flags as numbers, categories as labelled numbers in the order of the codebook, countries as text."""
     columns: dict[str, pd.Series] = {}
     labels: dict[Hashable, dict[float, str]] = {}

@@ -15,15 +15,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from ctdc_pipeline.changes import Listing
-from ctdc_pipeline.codebook import codebook, countries
-from ctdc_pipeline.evaluation import BUCKETS, Bucket, kept
-from ctdc_pipeline.files import sha256
-from ctdc_pipeline.products import charts, k_anonymous
+from ctdc_pipeline.codebook.countries import countries
+from ctdc_pipeline.codebook.variables import codebook
+from ctdc_pipeline.products import charts, k_anonymous, story_tables
+from ctdc_pipeline.products.changelog import Listing
 from ctdc_pipeline.products.dictionary import AGGREGATES
 from ctdc_pipeline.products.inputs import Inputs
 from ctdc_pipeline.products.page import page
 from ctdc_pipeline.products.records import NAME as RECORDS
+from ctdc_pipeline.products.uses import USES, Pair, pairs
+from ctdc_pipeline.quality.evaluation import BUCKETS, Bucket, kept
+from ctdc_pipeline.storage.files import sha256
 
 FILE = "quality_report.html"
 PROVED = (f"{RECORDS}.csv", f"{AGGREGATES}.csv", f"{k_anonymous.NAME}.csv")
@@ -38,16 +40,24 @@ def write(inputs: Inputs, folder: Path, *, manifest: Mapping[str, Any], changes:
     kept_values = _read(folder / f"{k_anonymous.SUMMARY}.csv")
     buckets = kept(inputs.aggregates, inputs.synthetic, k=inputs.k, length=inputs.length)
     lengths = [bucket for bucket in buckets if bucket.least == inputs.k and bucket.most is None]
+    compared = pairs(inputs.aggregates, inputs.synthetic)
     filled = np.sum([inputs.synthetic[name].is_valid().to_numpy() for name in codebook().names], axis=0, dtype=np.int64)
     sizes = [(int(size), int(rows)) for size, rows in zip(*np.unique(filled, return_counts=True), strict=True)]
     tables = {
         "proof": _proof(inputs, manifest, real=len(_read(folder / PROVED[2]))),
+        "homogeneity": _table(
+            ("What is not protected", "Share of distinct records"),
+            [("Records whose people all share a further value", f"{manifest['proof']['homogeneous_percent']}%")],
+        ),
         "sizes": _table(("Values in a record", "Synthetic records"), [(str(size), _count(rows)) for size, rows in sizes]),
         "lengths": _utility("Values combined", [(str(one.length), one) for one in lengths]),
         "counts": _table(
             ("Values combined", "Actual count", *_MEASURES),
             [(str(one.length), _range(one), *_measured(one)) for one in buckets if one not in lengths],
         ),
+        "uses": _uses(compared),
+        "pairs": _pairs(compared),
+        "known": _known(_read(folder / f"{story_tables.KNOWN}.csv")),
         "kept": _kept(kept_values.slice(0, 3)),
         "variables": _variables(inputs, kept_values.slice(3)),
         "suppressed": _table(
@@ -66,12 +76,15 @@ def write(inputs: Inputs, folder: Path, *, manifest: Mapping[str, Any], changes:
         "marks": [(charts.mark(place), one.length) for place, one in enumerate(lengths)],
         "shares": [charts.share(row["synthetic"], _anonymised(row)) for row in kept_values.slice(3).to_pylist()],
         "changes": changes,
-        "headlines": _headlines(inputs, lengths, kept_values),
+        "headlines": _headlines(inputs, lengths),
+        "meanings": USES,
         "manifest": manifest,
         "least": k_anonymous.least_group(inputs.k),
         "pair": next((one.fidelity for one in lengths if one.length == 2), None),
     }
-    (folder / FILE).write_bytes(page("report.html", version=inputs.version, k=inputs.k, length=inputs.length, **words))
+    (folder / FILE).write_bytes(
+        page("report.html", version=inputs.version, k=inputs.k, length=inputs.length, notice=inputs.notice, **words)
+    )
     return plots
 
 
@@ -92,17 +105,51 @@ def _utility(first: str, rows: Sequence[tuple[str, Bucket]]) -> Listing:
     return _table((first, *_MEASURES), [(label, *_measured(bucket)) for label, bucket in rows])
 
 
-def _headlines(inputs: Inputs, lengths: Sequence[Bucket], kept_values: pa.Table) -> list[tuple[str, str]]:
-    """The few figures to take home: what is told, and the figure."""
-    values = {row["kept"]: row["synthetic"] for row in kept_values.to_pylist()}["values"]
-    found = [
+def _headlines(inputs: Inputs, lengths: Sequence[Bucket]) -> list[tuple[str, str]]:
+    """The few figures to take home, what limits the use of the records first."""
+    found: list[tuple[str, str]] = []
+    if len(lengths) > 1 and (pair := lengths[1].fidelity).common:
+        found += [
+            (
+                "error of pairs of values: the sum of all differences, in percent of all actual counts",
+                _share(pair.relative_error),
+            ),
+            ("of the actual count of a pair of values is kept, on average", _share(pair.preservation)),
+        ]
+    return [
+        *found,
         ("the fewest people behind any record or count", str(inputs.k)),
         (f"groups of fewer than {inputs.k} found by any of the proofs", "0"),
-        ("of all values are in the synthetic records", "–" if values is None else f"{values}%"),
     ]
-    if len(lengths) > 1 and (pair := lengths[1].fidelity).common:
-        found.append(("of pairs of values that can be told are in them", _share(1 - pair.lost / pair.common)))
-    return found
+
+
+def _uses(compared: Sequence[Pair]) -> Listing:
+    """How many pairs of variables there are of each use."""
+    return _table(
+        ("Use of the records", "Pairs of variables"), [(use, _count(sum(p.use == use for p in compared))) for use in USES]
+    )
+
+
+def _pairs(compared: Sequence[Pair]) -> Listing:
+    """Every pair of variables with reportable combinations, and what the records are good for with it."""
+    label = {variable.name: variable.label for variable in codebook().variables}
+    rows = [
+        (label[p.first], label[p.second], p.use, _share(p.error), _share(p.kept), _count(p.reportable))
+        for p in compared
+        if p.error is not None
+    ]
+    head = ("Variable", "With", "Use of the records", "Error", "Records by people", "Combinations compared")
+    return Listing(head, tuple(rows), numbers=(3, 4, 5))
+
+
+def _known(told: pa.Table) -> Listing:
+    """Of how many people each variable, or group of flags, is known."""
+    label = dict(codebook().groups) | {variable.name: variable.label for variable in codebook().variables}
+    rows = [
+        (label[row["variable"]], _count(row["count"]), f"{row['percentage_from']:.1f}% to {row['percentage_to']:.1f}%")
+        for row in told.to_pylist()
+    ]
+    return _table(("Variable, or any flag of a group", "People of whom it is known", "Share of people"), rows)
 
 
 def _proof(inputs: Inputs, manifest: Mapping[str, Any], *, real: int) -> Listing:
@@ -202,6 +249,7 @@ def _parameters(manifest: Mapping[str, Any]) -> Listing:
         "k, the fewest people behind anything told": str(manifest["k"]),
         "Reporting length, the most values counted together": str(manifest["reporting_length"]),
         "Last year of registration": str(manifest["last_year"]),
+        "Core variables, whose pairs are closest": ", ".join(manifest["core"]) or "none",
         "Software": f"{manifest['software']['name']} {manifest['software']['version']}",
         "Codebook": str(manifest["codebook"]),
     }

@@ -1,13 +1,14 @@
 """The showcase: one HTML file in which anyone explores the synthetic records beside the reportable actual counts.
 
-It is made of the released records and the released aggregates alone, so it tells nothing that they do not. Records are
+It is made of the released records, the released aggregates and the denominators of the released tables, so it tells nothing
+that they do not. Records are
 embedded as dictionary-encoded columns and, for flags, bitsets, in an order that compresses well; aggregates as sorted integer
 keys and counts, shorter combinations first, as many as keep the file below ``MOST_BYTES``; the page says which.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute
 
-from ctdc_pipeline.codebook import Variable, codebook, countries
+from ctdc_pipeline.codebook.countries import countries
+from ctdc_pipeline.codebook.variables import Variable, codebook
+from ctdc_pipeline.products.country_shapes import shapes
 from ctdc_pipeline.products.inputs import Inputs
 from ctdc_pipeline.products.page import packed, page
-from ctdc_pipeline.products.shapes import shapes
+from ctdc_pipeline.products.story_tables import STORIES, known, table
+from ctdc_pipeline.products.uses import MOST_CARE, MOST_GOOD, USES, pairs
 
 FILE = "showcase.html"
 MOST_BYTES = 9_500_000
@@ -42,15 +46,51 @@ def write(inputs: Inputs, folder: Path, *, most_bytes: int = MOST_BYTES) -> None
             k=inputs.k,
             length=inputs.length,
             last_year=inputs.last_year,
+            known_people=known_counts(inputs),
+            notice=inputs.notice,
+            citation=inputs.citation,
             most_bytes=most_bytes,
         )
     )
 
 
+def known_counts(inputs: Inputs) -> dict[str, dict[str, int]]:
+    """Of how many people anything is known, of a variable or group of flags: all people, and those with one value.
+
+    By ``variable=value``, or nothing for all people, and then by subject; ``all`` is the people themselves. Just what
+    ``known_values.csv`` and the tables of stories tell.
+    """
+    told = known(inputs.victims, k=inputs.k, aggregates=inputs.aggregates).to_pylist()
+    counts = {"": {row["variable"]: row["count"] for row in told}}
+    if told:
+        counts[""]["all"] = told[0]["denominator"]
+    group = {variable.name: variable.group if variable.kind == "flag" else variable.name for variable in codebook().variables}
+    for story in STORIES:
+        for row in (
+            table(inputs.victims, story, k=inputs.k, aggregates=inputs.aggregates).to_pylist() if len(story.by) == 1 else ()
+        ):
+            attribute = f"{story.by[0]}={row[story.by[0]]}"
+            counts.setdefault(attribute, {})[group[row["variable"]]] = row["denominator"]
+    return counts
+
+
 def render(
-    synthetic: pa.Table, aggregates: pa.Table, *, version: str, k: int, length: int, last_year: int, most_bytes: int = MOST_BYTES
+    synthetic: pa.Table,
+    aggregates: pa.Table,
+    *,
+    version: str,
+    k: int,
+    length: int,
+    last_year: int,
+    known_people: Mapping[str, Mapping[str, int]] | None = None,
+    notice: str = "",
+    citation: str = "",
+    most_bytes: int = MOST_BYTES,
 ) -> bytes:
-    """The page. ``synthetic``: the release variables as text, null for missing; ``aggregates``: as they are released."""
+    """The page. ``synthetic``: the release variables as text, null for missing; ``aggregates``: as they are released.
+
+    ``known_people`` as ``known_counts`` gives it.
+    """
     attributes = Attributes.of(synthetic, aggregates)
     codes = np.column_stack([attributes.codes(synthetic[name], name) for name in codebook().names])
     records = packed(_columns(codes[np.lexsort(codes.T[::-1])], attributes))
@@ -70,11 +110,26 @@ def render(
         "embedded": embedded,
         "names": {country.iso3: country.name for country in countries().rows},
         "map": shapes().drawn(),
+        "known": known_people or {},
+        "uses": dict(USES),
+        "pairs": [
+            [codebook().names.index(pair.first), codebook().names.index(pair.second), pair.reportable, _rounded(pair.error)]
+            for pair in pairs(aggregates, synthetic)
+            if pair.error is not None
+        ],
+        "limits": [MOST_GOOD, MOST_CARE],
+    }
+    words: dict[str, Any] = {
+        "title": f"Global Synthetic Dataset {version}",
+        "version": version,
+        "k": k,
+        "length": length,
+        "year": last_year,
+        "citation": citation,
     }
 
     def made(blocks: dict[str, str]) -> bytes:
-        words = {"title": f"Global Synthetic Dataset {version}", "version": version, "k": k, "length": length, "year": last_year}
-        return page("showcase.html", scripts=("shared.js", "showcase.js"), data=data, blocks=blocks, **words)
+        return page("showcase.html", scripts=("shared.js", "showcase.js"), data=data, blocks=blocks, notice=notice, **words)
 
     blocks = {"records": records}
     room = most_bytes - len(made(blocks)) - 1000 * length
@@ -196,6 +251,10 @@ def _described(variable: Variable, values: Sequence[str], first: int) -> dict[st
         "labels": [named(variable, value) for value in values],
         "meanings": list(variable.meanings),
     }
+
+
+def _rounded(error: float | None) -> float | None:
+    return None if error is None else round(error, 3)
 
 
 def _leb128(numbers: Codes) -> bytes:

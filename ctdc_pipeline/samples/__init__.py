@@ -1,1 +1,1 @@
-"""Seeded, invented partner exports for demonstrations, tests and benchmarks. No real case is or can be in them."""
+"""Invented partner exports about people who do not exist, for demonstrations and tests."""

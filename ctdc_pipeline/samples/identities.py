@@ -1,7 +1,8 @@
-"""Invented identifying details: the names, numbers, addresses and notes that a case system holds and no later stage may see.
+"""Invent identifying details that a case system has and no later stage may see.
 
-Every value is plainly made up (no real name list, telephone numbers from ranges reserved for fiction), and some are awkward on
-purpose: accents, apostrophes, commas, quotes and line breaks, as real text has them.
+They are names, numbers, addresses and notes. Every value is plainly made up (no real name list, telephone numbers from ranges
+reserved for fiction). Some are difficult on purpose: they contain accents, apostrophes, commas, quotes and line breaks, as real
+text does.
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ FORMULA = "=cmd|' /C calc'!A0"
 
 
 def identities(rng: np.random.Generator, size: int) -> dict[str, NDArray[np.object_]]:
-    """``size`` invented identities by detail: given, family, passport, national_id, phone, email, address, kin, officer, note."""
+    """Return ``size`` invented identities by detail.
+
+    The details are given, family, passport, national_id, phone, email, address, kin, officer and note.
+    """
     number, phone, house, officer = (_digits(rng, top, size) for top in (10**7, 10**4, 300, 80))
     given, family, relative = _pick(rng, GIVEN, size), _pick(rng, FAMILY, size), _pick(rng, GIVEN, size)
     note = _pick(rng, NOTES, size)

@@ -6,11 +6,11 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from assets.alerts import run_failure_alert
+from assets.alerts import new_warning_alert, run_failure_alert
 from assets.reporting import guarded
 from ctdc_pipeline.definitions import build_defs
 from resources.settings import DataHome
-from tests.unit.test_alerts import Hook, hook
+from tests.unit.operations.test_alerts import Hook, hook
 
 __all__ = ["hook"]
 SENTINEL = "zqsentinel"
@@ -42,10 +42,13 @@ def checked() -> None: ...
 def after() -> None: ...
 
 
-def alert(definitions: dg.Definitions, job: str, hook: Hook) -> Any:
+DECISION = {"candidate": "0" * 64, "approver": " ", "reason": "test"}
+
+
+def alert(definitions: dg.Definitions, job: str, hook: Hook, **config: str) -> Any:
     """Run ``job`` on an instance, hand its failure to the sensor, and return what arrived at the webhook."""
     with dg.DagsterInstance.ephemeral() as instance:
-        result = definitions.resolve_job_def(job).execute_in_process(instance=instance, raise_on_error=False)
+        result = definitions.resolve_job_def(job).execute_in_process(instance=instance, run_config=config, raise_on_error=False)
         assert not result.success
         (event,) = [event for event in result.all_events if event.is_run_failure]
         context = dg.build_run_status_sensor_context(
@@ -60,10 +63,10 @@ def alert(definitions: dg.Definitions, job: str, hook: Hook) -> Any:
 
 def test_a_failed_release_is_told_with_its_remedy(hook: Hook, tmp_path: Path) -> None:
     """Whoever is woken must learn what to do without opening the UI."""
-    received = alert(build_defs(resource_overrides={"home": DataHome(root=str(tmp_path))}), "publish", hook)
+    received = alert(build_defs(resource_overrides={"home": DataHome(root=str(tmp_path))}), "publish", hook, **DECISION)
     assert received["job"] == "publish"
     assert received["failures"][0]["step"] == "release__global_synthetic_dataset"
-    assert "ctdc/approver" in received["text"]
+    assert "the approver is missing" in received["text"]
 
 
 @pytest.mark.parametrize(
@@ -96,6 +99,39 @@ def test_a_run_that_the_command_line_starts_is_seen(hook: Hook) -> None:
         run = definitions.resolve_job_def("failing").execute_in_process(instance=instance, raise_on_error=False)
         tick(started)
         assert [one["run_id"] for one in hook.received] == [run.run_id]
+
+
+def test_a_new_warning_is_told_once(hook: Hook) -> None:
+    """Half of a partner's cases can be lost by a green run, and nobody opens the page of a green run."""
+    outcome = [False, "36 rows, where there were 218"]
+
+    @dg.asset_check(asset=checked)
+    def rows() -> dg.AssetCheckResult:
+        return dg.AssetCheckResult(passed=bool(outcome[0]), severity=dg.AssetCheckSeverity.WARN, description=str(outcome[1]))
+
+    definitions = dg.Definitions(assets=[checked], asset_checks=[rows], jobs=[dg.define_asset_job("all")])
+    with dg.DagsterInstance.ephemeral() as instance:
+        cursor: str | None = None
+
+        def tick() -> list[str]:
+            nonlocal cursor
+            hook.received.clear()
+            with dg.build_sensor_context(instance, cursor, repository_name="ours", definitions=definitions) as context:
+                new_warning_alert(context)
+                cursor = context.cursor
+            return [one["text"] for one in hook.received]
+
+        assert tick() == []
+        for passed, message, heard in (
+            (False, "36 rows", ["1 new warnings. checked:rows: 36 rows"]),
+            (False, "36 rows", []),
+            (False, "35 rows", ["1 new warnings. checked:rows: 35 rows"]),
+            (True, "fine", []),
+            (False, "35 rows", ["1 new warnings. checked:rows: 35 rows"]),
+        ):
+            outcome[:] = [passed, message]
+            assert definitions.resolve_job_def("all").execute_in_process(instance=instance).success
+            assert tick() == heard
 
 
 def test_the_sensor_is_on() -> None:

@@ -7,11 +7,11 @@ import pyarrow as pa
 import pytest
 
 from assets.reporting import table_result
-from ctdc_pipeline import encryption
-from ctdc_pipeline.files import write_parquet
-from ctdc_pipeline.zones import LOCK, Zones
+from ctdc_pipeline.storage import encryption
+from ctdc_pipeline.storage.files import write_parquet
+from ctdc_pipeline.storage.zones import LOCK, Zones
 from resources.settings import DataHome
-from tests.unit.test_zones import process
+from tests.unit.storage.test_zones import process
 
 
 @dg.asset

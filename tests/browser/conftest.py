@@ -11,14 +11,14 @@ import pyarrow as pa
 import pytest
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
-from ctdc_pipeline.aggregates import reportable_aggregates
-from ctdc_pipeline.codebook import codebook
-from ctdc_pipeline.counting import count_combinations
-from ctdc_pipeline.products import map as world
-from ctdc_pipeline.products import showcase
+from ctdc_pipeline.codebook.variables import codebook
+from ctdc_pipeline.counting.aggregates import reportable_aggregates
+from ctdc_pipeline.counting.combinations import count_combinations
+from ctdc_pipeline.products import country_map as world
+from ctdc_pipeline.products import showcase, story_tables
 from ctdc_pipeline.products.inputs import Inputs
-from ctdc_pipeline.synthesis import synthesize
-from tests.products import inputs_of
+from ctdc_pipeline.synthesis.k_synthetic import synthesize
+from tests.support.products import inputs_of
 
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 CORRIDORS = [("UKR", "POL"), ("UKR", "UKR"), ("MDA", "RUS"), ("PHL", "SGP"), ("USA", "USA"), ("GLP", "USA"), ("MEX", "USA")]
@@ -65,7 +65,7 @@ class Site:
 
 
 def random_records(number: int, seed: int = 1) -> pa.Table:
-    """Invented records with values of the codebook, a third of them missing."""
+    """Invented records with values of the codebook, a third of them missing but for the year."""
     rng = np.random.default_rng(seed)
     pairs = rng.integers(len(CORRIDORS), size=number)
     columns: dict[str, Any] = {}
@@ -75,7 +75,7 @@ def random_records(number: int, seed: int = 1) -> pa.Table:
         else:
             values = list(variable.values) or [str(year) for year in range(2010, 2022)]
             drawn = np.array(values)[np.minimum(rng.geometric(0.35, number) - 1, len(values) - 1)]
-        hidden = rng.random(number) < (0.75 if variable.kind == "flag" else 0.3)
+        hidden = rng.random(number) < {"flag": 0.75, "year": 0}.get(variable.kind, 0.3)  # everybody has a year
         columns[variable.name] = pa.array(
             [None if missing else str(value) for missing, value in zip(hidden, drawn, strict=True)], pa.string()
         )
@@ -95,6 +95,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
         synthetic=synthesize(victims, k=10, seed=1).cast(victims.schema),
         aggregates=reportable_aggregates(folder / "counts", k=10, length=3),
     )
+    story_tables.write(inputs, folder)
     showcase.write(inputs, folder)
     world.write(inputs, folder)
     return Site(folder, inputs)

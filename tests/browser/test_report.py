@@ -7,10 +7,10 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from ctdc_pipeline.products import k_anonymous, report
-from ctdc_pipeline.tables import write_table
-from ctdc_pipeline.verify_report import page_tables
+from ctdc_pipeline.storage.tables import write_table
+from ctdc_pipeline.verification.quality_report import page_tables
 from tests.browser.conftest import DESKTOP, PHONE, Site
-from tests.products import manifest_of
+from tests.support.products import manifest_of
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from ctdc_pipeline.aggregates import reportable_aggregates
-from ctdc_pipeline.counting import count_combinations
+from ctdc_pipeline.counting.aggregates import reportable_aggregates
+from ctdc_pipeline.counting.combinations import count_combinations
 from ctdc_pipeline.products.showcase import render
 from tests.browser.conftest import DESKTOP, PHONE, Site, random_records, ready
 

@@ -1,7 +1,7 @@
 """A landed set of small sample exports, and the graph run over a copy of it."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,17 +9,19 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from ctdc_pipeline import secrets
+from assets.reporting import acknowledgeable
 from ctdc_pipeline.definitions import build_defs
-from ctdc_pipeline.landing import Landing
-from ctdc_pipeline.zones import Zones
+from ctdc_pipeline.ingestion.landing import Landing
+from ctdc_pipeline.release.open_warnings import open_warnings
+from ctdc_pipeline.storage import secrets
+from ctdc_pipeline.storage.zones import Zones
 from resources.settings import DataHome, Engine
-from tests.deliveries import land_sample
+from tests.support.deliveries import land_sample
 
 VICTIMS = 600
 SETTINGS: Mapping[str, Any] = {"reporting_length": 2}
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-APPROVED = {"ctdc/approver": "test"}
+APPROVER = "test"
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,9 @@ class Graph:
         self,
         job: str,
         *,
-        tags: Mapping[str, str] = APPROVED,
         engine: type[Engine] = Engine,
         partition: str | None = None,
-        config: Mapping[str, Any] = {},
+        config: Mapping[str, Any] = QUIET,
         **settings: Any,
     ) -> dg.ExecuteInProcessResult:
         """Run a job on an ephemeral instance; failures are in the result."""
@@ -47,25 +48,34 @@ class Graph:
             return definitions.resolve_job_def(job).execute_in_process(
                 instance=instance,
                 partition_key=partition,
-                tags=dict(tags),
-                run_config={**QUIET, **config},
+                run_config=dict(config),
                 raise_on_error=False,
             )
 
-    def release(self, *, tags: Mapping[str, str] = APPROVED, reason: str = "test", **settings: Any) -> dg.ExecuteInProcessResult:
+    def release(self, *, approver: str = APPROVER, reason: str = "test", **settings: Any) -> dg.ExecuteInProcessResult:
         """Make a candidate and publish it; the run that fails, or the last."""
         made = self.run("release_candidate", **settings)
         if not made.success:
             return made
         (candidate,) = made.asset_materializations_for_node("release__candidate")
-        return self.publish(str(candidate.metadata["hash"].value), tags=tags, reason=reason, **settings)
+        warnings = acknowledgeable(candidate)
+        decision = {"approver": approver, "reason": reason, "acknowledged": warnings}
+        return self.publish(str(candidate.metadata["hash"].value), **decision, **settings)
 
     def publish(
-        self, candidate: str, *, tags: Mapping[str, str] = APPROVED, reason: str = "test", **settings: Any
+        self,
+        candidate: str,
+        *,
+        approver: str = APPROVER,
+        reason: str = "test",
+        acknowledged: Sequence[str] | None = None,
+        **settings: Any,
     ) -> dg.ExecuteInProcessResult:
-        """Approve a candidate by its hash."""
-        config = {"ops": {"release__global_synthetic_dataset": {"config": {"candidate": candidate, "reason": reason}}}}
-        return self.run("publish", tags=tags, config=config, **settings)
+        """Approve a candidate by its hash, with all open warnings acknowledged unless some are named."""
+        if acknowledged is None:
+            acknowledged = [warning.name for warning in open_warnings(self.zones, k=settings.get("k", 10))]
+        config = {"candidate": candidate, "approver": approver, "reason": reason, "acknowledged": [*acknowledged]}
+        return self.run("publish", config=config, **settings)
 
     def receive(self) -> list[dg.ExecuteInProcessResult]:
         """Take in what landed of refreshes that were not taken in before, one run each."""

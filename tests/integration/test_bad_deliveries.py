@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from ctdc_pipeline.partners.registry import SOURCES
-from ctdc_pipeline.zones import Zones
-from tests.deliveries import REFRESH
+from ctdc_pipeline.storage.zones import Zones
 from tests.integration.conftest import Graph, told
+from tests.support.deliveries import REFRESH
 
 Damage = Callable[[Path], object]
 
@@ -21,7 +21,7 @@ Damage = Callable[[Path], object]
 def landed_file(graph: Graph, source: str, kind: str = "") -> Path:
     layout = SOURCES[source].layouts[kind or source]
     (*_, last) = sorted((graph.zones.landing / source).iterdir())
-    return min(last.glob(layout.file_pattern))
+    return max(last.glob(layout.file_pattern), key=lambda path: path.stat().st_size)
 
 
 def rewritten(edit: Callable[[list[list[str]]], list[list[str]]]) -> Damage:

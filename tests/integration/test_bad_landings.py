@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from ctdc_pipeline import landing as landing_module
 from ctdc_pipeline.errors import DeliveryError, ParameterError
-from ctdc_pipeline.store import Store
-from tests.deliveries import SENTINEL, deliver, harmonise_all, home, land, left_out, outcome, receive
+from ctdc_pipeline.ingestion import landing as landing_module
+from ctdc_pipeline.ingestion.delivery_store import Store
+from tests.support.deliveries import SENTINEL, deliver, harmonise_all, home, land, left_out, outcome, receive
 
 Damage = Callable[[Path], object]
 BEFORE, REFRESH, CASES = "2020-H2", "2021-H1", "polaris_cases.csv"
@@ -88,10 +88,10 @@ REFUSED: dict[str, tuple[Damage, str]] = {
     ),
     "a name that is too long": (content("x", f"{'x' * 240}.csv"), "a name is too long"),
     "a name that the store needs": (content("{}", "delivery.json"), "a delivery has no file of this name"),
-    "a wrong sum": (both(summed, edited("High", "Moderate")), "the file is not what SHA256SUMS says"),
+    "a wrong sum": (both(summed, edited("High", "Moderate")), "the file does not match its sum in SHA256SUMS"),
     "a listed file is missing": (
         both(content("x", "more.csv"), summed, lambda f: (f / "more.csv").unlink()),
-        "that is not there",
+        "that is missing",
     ),
     "a file is not listed": (both(summed, content("x", "more.csv")), "the file is not in SHA256SUMS"),
     "checksums of another kind": (content("d41d8cd98f00b204e9800998ecf8427e  a.csv\n", "SHA256SUMS"), "row 1: the line is not"),
@@ -104,7 +104,7 @@ REFUSED: dict[str, tuple[Damage, str]] = {
         "cannot be read",
     ),
     "terms of an unknown kind": (terms('kind = "full"'), 'kind is "snapshot" or "increment"'),
-    "terms with a key nobody knows": (terms('until = "2021"'), "it says something else than kind and since"),
+    "terms with a key nobody knows": (terms('until = "2021"'), "it contains something else than kind, since and invented"),
     "terms whose refresh is none": (terms('since = "last year"'), "it cannot be read"),
     "a base that was never delivered": (terms('since = "2019-H1"'), "continues 2019-H1, which was never delivered"),
     "a base that comes later": (terms('since = "2022"'), "says since 2022, which does not fit"),
@@ -181,7 +181,7 @@ def test_a_folder_that_changes_in_mid_copy_is_refused(tmp_path: Path, monkeypatc
         return digest
 
     monkeypatch.setattr(landing_module, "download", download)
-    with pytest.raises(DeliveryError, match=r"vanished while it was copied|changed while it was copied"):
+    with pytest.raises(DeliveryError, match=r"disappeared while it was copied|changed while it was copied"):
         receive(tmp_path, "polaris", refresh=REFRESH)
     assert Store(home(tmp_path).deliveries).deliveries("polaris") == []
     assert list(home(tmp_path).tmp.iterdir()) == []

@@ -10,10 +10,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from ctdc_pipeline.corrections import TO_CORRECT, export_quarantine
 from ctdc_pipeline.definitions import build_defs
-from ctdc_pipeline.files import read_parquet
+from ctdc_pipeline.harmonisation.quarantine_export import TO_CORRECT, export_quarantine
 from ctdc_pipeline.partners.registry import PARTNERS, SOURCES
+from ctdc_pipeline.storage.files import read_parquet
 from resources.settings import DataHome, Engine
 from tests.integration.conftest import QUIET, Graph, told
 

@@ -1,17 +1,29 @@
 """Every gate, with a table that violates it: the check fails, says what to do, and stops what comes after."""
 
+import json
+import time
 from collections.abc import Callable, Mapping
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from assets.release.global_synthetic_dataset import withdrawals
+from assets.reporting import PROOFS
 from ctdc_pipeline.definitions import build_defs
+from ctdc_pipeline.products import k_anonymous
+from ctdc_pipeline.release.candidate import AGGREGATES, RECORDS
+from ctdc_pipeline.release.publication import withdraw
+from ctdc_pipeline.release.register import MANIFEST, file_hashes
+from ctdc_pipeline.storage.files import sha256
 from resources.settings import DataHome, Engine
-from tests.deliveries import REFRESH
 from tests.integration.conftest import QUIET, SETTINGS, Graph, told
+from tests.support.deliveries import REFRESH
 
 Edit = Callable[[pd.DataFrame], pd.DataFrame]
 
@@ -126,3 +138,159 @@ def test_a_failing_gate_stops_what_comes_after(landed: Graph) -> None:
     assert "harmonised/polaris:schema" in told(result)
     assert "harmonised/polaris" in made
     assert not made & {"harmonised/victims", "counts/combinations", "synthetic/records"}
+
+
+PROOF_VIOLATIONS: Mapping[str, tuple[str, str, Edit]] = {
+    "k_at_any_length": ("synthetic", "records", with_value("citizenship", "AND")),
+    "exact_counts": ("synthetic", "records", short),
+    "aggregates": ("counts", "reportable_aggregates", lambda frame: frame.assign(count=frame["count"] + 10)),
+}
+
+
+@pytest.mark.parametrize(("name", "violation"), PROOF_VIOLATIONS.items(), ids=PROOF_VIOLATIONS.keys())
+def test_a_proof_that_fails_shows_as_a_failing_check(
+    refreshed: Graph, rewrite: Callable[..., None], name: str, violation: tuple[str, str, Edit]
+) -> None:
+    """A run that only fails leaves the checks of the candidate as green as they were the last time."""
+    rewrite(*violation)
+    result = refreshed.run("release_candidate")
+
+    assert not result.success
+    failing = {check.check_name: check for check in result.get_asset_check_evaluations() if not check.passed}
+    assert name in failing
+    assert "Nothing was published" in str(failing[name].description)
+    assert not result.asset_materializations_for_node("release__candidate")
+    assert not list(refreshed.zones.candidates.glob("*"))
+
+
+def test_a_candidate_with_another_file_shows_as_not_whole(refreshed: Graph) -> None:
+    """What a person approved is not what would be published."""
+    made = refreshed.run("release_candidate")
+    (candidate,) = made.asset_materializations_for_node("release__candidate")
+    folder = next(refreshed.zones.candidates.iterdir())
+    with (folder / "codebook.html").open("a") as file:
+        file.write("<!-- changed -->")
+    result = refreshed.publish(str(candidate.metadata["hash"].value))
+
+    assert not result.success
+    assert {check.check_name for check in result.get_asset_check_evaluations() if not check.passed} == {"whole_files"}
+    assert refreshed.released() == []
+
+
+def test_a_withdrawal_shows_until_the_next_publication(refreshed: Graph) -> None:
+    """A withdrawn release that looks like any other is used; a warning that never ends is overlooked."""
+    assert refreshed.release().success
+    (first,) = refreshed.released()
+    key = dg.AssetKey(["release", "global_synthetic_dataset"])
+    assert check(refreshed, key.to_user_string(), "not_withdrawn").passed
+    withdraw(refreshed.zones, first.name, reason="a test")
+
+    seen = observe_withdrawals(refreshed)
+    assert isinstance(seen, dg.SensorResult)
+    observation, evaluation = seen.asset_events
+    assert isinstance(observation, dg.AssetObservation)
+    assert (observation.metadata["withdrawn"].value, observation.metadata["reason"].value) == (first.name, "a test")
+    assert isinstance(evaluation, dg.AssetCheckEvaluation)
+    assert not evaluation.passed
+    assert isinstance(observe_withdrawals(refreshed, cursor=seen.cursor), dg.SkipReason), "once is enough"
+    shown = check(refreshed, key.to_user_string(), "not_withdrawn")
+    assert not shown.passed
+    assert first.name in str(shown.description)
+
+    time.sleep(1.1)  # both times are told to the second
+    assert refreshed.release().success
+    shown = check(refreshed, key.to_user_string(), "not_withdrawn")
+    assert shown.passed
+    assert shown.metadata["withdrawn"].value == 1
+
+
+def observe_withdrawals(graph: Graph, *, cursor: str | None = None) -> Any:
+    """What one tick of the sensor tells."""
+    home = DataHome(root=str(graph.zones.root))
+    with dg.build_sensor_context(cursor=cursor, resources={"home": home}) as context:
+        return withdrawals(context)
+
+
+def failing_of(result: dg.ExecuteInProcessResult) -> set[str]:
+    """The checks that a run saw fail."""
+    return {check.check_name for check in result.get_asset_check_evaluations() if not check.passed}
+
+
+def test_another_resolution_over_the_same_people_shows_as_a_failing_differencing(refreshed: Graph) -> None:
+    """Guards against two releases that are harmless alone and say together who is in a small group."""
+    assert refreshed.release().success
+    assert refreshed.run("full_refresh", k=11).success
+    result = refreshed.run("release_candidate", k=11)
+
+    assert not result.success
+    assert failing_of(result) == {"differencing"}
+    assert not list(refreshed.zones.candidates.glob("*"))
+
+
+def test_a_group_that_is_too_small_shows_as_failing_anonymity(refreshed: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards against a defect of the k-anonymisation: records of real people that fewer than k share."""
+    honest = k_anonymous.anonymised
+    monkeypatch.setattr(k_anonymous, "anonymised", lambda victims, *, k: honest(victims, k=k).slice(1))
+    result = refreshed.run("release_candidate")
+
+    assert not result.success
+    assert failing_of(result) == {"anonymity"}
+    assert not list(refreshed.zones.candidates.glob("*"))
+
+
+def in_every_form(edit: Edit) -> Callable[[Path], None]:
+    """Change the records of a candidate in each of the formats that are proved to be the same."""
+
+    def change(folder: Path) -> None:
+        frame = edit(pd.read_csv(folder / f"{RECORDS}.csv", dtype=str, keep_default_na=False, na_values=""))
+        frame.to_csv(folder / f"{RECORDS}.csv", index=False)
+        frame.to_csv(folder / f"{RECORDS}.tsv", index=False, sep="\t")
+        schema = pq.read_schema(folder / f"{RECORDS}.parquet")
+        pq.write_table(pa.Table.from_pandas(frame, schema, preserve_index=False), folder / f"{RECORDS}.parquet")
+
+    return change
+
+
+def in_csv(name: str, edit: Edit) -> Callable[[Path], None]:
+    """Change one table of a candidate."""
+
+    def change(folder: Path) -> None:
+        path = folder / f"{name}.csv"
+        edit(pd.read_csv(path, dtype=str, keep_default_na=False)).to_csv(path, index=False)
+
+    return change
+
+
+def with_a_small_count(folder: Path) -> None:
+    """Add a table that tells a group of three."""
+    (folder / "extra.csv").write_text("gender,variable,value,count\nWoman,citizenship,UKR,3\n")
+
+
+ALTERATIONS: Mapping[str, Callable[[Path], None]] = {
+    "k_at_any_length": in_every_form(with_value("citizenship", "AND")),
+    "exact_counts": in_every_form(short),
+    "aggregates": in_csv(AGGREGATES, with_value("count", "990")),
+    "anonymity": in_csv(k_anonymous.NAME, short),
+    "differencing": with_a_small_count,
+    "whole_files": in_csv(RECORDS, short),
+}
+
+
+def test_every_proof_is_violated() -> None:
+    """Guards against a proof of a release that nothing here is seen to fail."""
+    assert ALTERATIONS.keys() == PROOFS.keys()
+
+
+@pytest.mark.parametrize(("name", "alter"), ALTERATIONS.items(), ids=ALTERATIONS.keys())
+def test_an_altered_candidate_shows_the_proof_that_fails(refreshed: Graph, name: str, alter: Callable[[Path], None]) -> None:
+    """Guards against a release that is published because somebody approved the hash of a manifest made to fit other files."""
+    assert refreshed.run("release_candidate").success
+    (folder,) = refreshed.zones.candidates.iterdir()
+    alter(folder)
+    manifest = json.loads((folder / MANIFEST).read_text())
+    (folder / MANIFEST).write_text(json.dumps(manifest | {"files": file_hashes(folder)}))
+    result = refreshed.publish(sha256(folder / MANIFEST))
+
+    assert not result.success
+    assert name in failing_of(result)
+    assert refreshed.released() == []

@@ -9,9 +9,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from ctdc_pipeline.codebook import codebook
-from ctdc_pipeline.disclosure import prove
-from ctdc_pipeline.files import sha256
+from ctdc_pipeline.codebook.variables import codebook
+from ctdc_pipeline.privacy.k_synthetic_proof import prove_k_synthetic
+from ctdc_pipeline.storage.files import sha256
 from tests.integration.conftest import Graph, told
 
 
@@ -32,7 +32,7 @@ def test_exports_become_a_verified_release(landed: Graph) -> None:
     records = pd.read_csv(folder / "global_synthetic_dataset.csv", dtype=str)
     assert tuple(records.columns) == codebook().names
     assert len(records) == manifest["rows"]["global_synthetic_dataset"] > 0
-    assert prove(
+    assert prove_k_synthetic(
         landed.zones.table("harmonised", "victims"),
         folder / "global_synthetic_dataset.csv",
         folder / "reportable_aggregates.csv",
@@ -69,12 +69,12 @@ def test_two_releases_stand_beside_each_other(refreshed: Graph) -> None:
     assert {path.name: sha256(path) for path in first.iterdir()} == before
 
 
-@pytest.mark.parametrize("tags", [{}, {"ctdc/approver": " "}])
-def test_a_release_needs_an_approver(refreshed: Graph, tags: dict[str, str]) -> None:
+@pytest.mark.parametrize("approver", ["", " "])
+def test_a_release_needs_an_approver(refreshed: Graph, approver: str) -> None:
     """Publishing is a person's decision, and the run says whose."""
-    result = refreshed.release(tags=tags)
+    result = refreshed.release(approver=approver)
     assert not result.success
-    assert "ctdc/approver" in told(result)
+    assert "the approver is missing" in told(result)
     assert refreshed.released() == []
 
 

@@ -15,11 +15,10 @@ from typing import Any, Literal
 
 import pytest
 
-from ctdc_pipeline import landing as landing_module
-from ctdc_pipeline import sftp
 from ctdc_pipeline.errors import CtdcError, DeliveryError, ParameterError, ResourceError
-from ctdc_pipeline.landing import Landing
-from tests.servers import LOOPBACK, SSHD, Proxy, known_host, password_sftp, proxied, sshd, user
+from ctdc_pipeline.ingestion import protocols, sftp
+from ctdc_pipeline.ingestion.landing import Landing
+from tests.support.servers import LOOPBACK, SSHD, Proxy, known_host, password_sftp, proxied, sshd, user
 
 BUCKET = "landing"
 SECRET = "pa55-word-of-nobody"  # noqa: S105 (planted, to be searched for)
@@ -101,7 +100,7 @@ def over_s3(_moto: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gene
     client: Any = boto3.client("s3", endpoint_url=f"http://{LOOPBACK}:{_moto}")
     client.create_bucket(Bucket=BUCKET)
     with proxied(_moto) as proxy:
-        monkeypatch.setenv(landing_module.S3_ENDPOINT, f"http://{LOOPBACK}:{proxy.port}")
+        monkeypatch.setenv(protocols.S3_ENDPOINT, f"http://{LOOPBACK}:{proxy.port}")
         yield Place("s3", Landing(f"s3://{BUCKET}/in", first_wait=0.01), proxy, tmp_path, tmp_path, client)
     for one in client.list_objects_v2(Bucket=BUCKET).get("Contents", []):
         client.delete_object(Bucket=BUCKET, Key=one["Key"])
@@ -199,7 +198,7 @@ def test_a_server_that_falls_silent_is_left(place: Place, tmp_path: Path, monkey
     """A connection that stays open and says nothing would hold the run, and its lock on the zone, for ever."""
     place.deliver()
     (landed,) = place.landing.landed()
-    monkeypatch.setattr(landing_module, "READ_SECONDS", 0.5)
+    monkeypatch.setattr(protocols, "READ_SECONDS", 0.5)
     place.proxy.stalls = True
     place.proxy.cuts = [60_000] * 20
     with pytest.raises(ResourceError, match="could not be reached, or broke off, 2 times"):
@@ -223,7 +222,7 @@ def test_a_wrong_sum_is_refused(place: Place, tmp_path: Path) -> None:
     place.put("polaris/2021-H1/list.csv", b"id\n2\n")
     (landed,) = place.landing.landed()
     assert not place.landing.matches(landed)
-    with pytest.raises(DeliveryError, match=r"polaris, refresh 2021-H1, file list\.csv: the file is not what SHA256SUMS says"):
+    with pytest.raises(DeliveryError, match=r"2021-H1, file list\.csv: the file does not match its sum in SHA256SUMS"):
         place.landing.fetch(landed, target(tmp_path))
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from ctdc_pipeline.landing import Landing
+from ctdc_pipeline.ingestion.landing import Landing
 from ctdc_pipeline.partners.registry import SOURCES
-from ctdc_pipeline.zones import Zones
+from ctdc_pipeline.storage.zones import Zones
 from resources.instance import configure
-from tests import driver
 from tests.integration.conftest import Graph
-from tests.sentinels import MARK, leaks, plant_sentinels
+from tests.support import driver
+from tests.support.sentinels import MARK, leaks, plant_sentinels
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Operator:
         with dg.DagsterInstance.from_config(str(configure(self.zones))) as instance:
             instance.add_dynamic_partitions(f"{source}_refreshes", [refresh])
         tags = json.dumps({"dagster/partition": refresh})
-        command = ["dagster", "job", "execute", "-m", "ctdc_pipeline.definitions", "-j", f"ingest_{source}", "--tags", tags]
+        command = ["dagster", "job", "execute", *driver.CODE_LOCATION, "-j", f"ingest_{source}", "--tags", tags]
         places = {"CTDC_HOME": str(self.zones.root), "DAGSTER_HOME": str(configure(self.zones))}
         return subprocess.run(
             [sys.executable, "-m", *command],

@@ -14,7 +14,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from ctdc_pipeline.zones import Zones
+from ctdc_pipeline.storage.zones import Zones
 from resources import instance
 from resources.instance import POSTGRES, configure
 

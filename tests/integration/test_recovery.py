@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from ctdc_pipeline import encryption, secrets
-from ctdc_pipeline.custody import backup, reseal, restore, unsealed
-from ctdc_pipeline.files import read_parquet, sha256
-from ctdc_pipeline.zones import Zones
-from tests import driver
-from tests.deliveries import land_sample
+from ctdc_pipeline.operations.backup import backup, reseal, restore, unsealed
+from ctdc_pipeline.storage import encryption, secrets
+from ctdc_pipeline.storage.files import read_parquet, sha256
+from ctdc_pipeline.storage.zones import Zones
 from tests.integration.conftest import VICTIMS
-from tests.sentinels import MARK, leaks, plant_sentinels
+from tests.support import driver
+from tests.support.deliveries import land_sample
+from tests.support.sentinels import MARK, leaks, plant_sentinels
 
 DATA = (".csv", ".tsv", ".geojson")
 """Files of a release in which its version is not told."""

@@ -4,7 +4,7 @@ import csv
 import json
 import shutil
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,17 @@ from typing import Any
 import dagster as dg
 import pytest
 
-import assets.ingestion.arrivals
-from assets.ingestion.arrivals import CARRIED, landed_deliveries, quiet_minutes
+import assets.ingestion.sensors
+from assets.ingestion.schedules import CARRIED
+from assets.ingestion.sensors import landed_deliveries, quiet_minutes
 from ctdc_pipeline.definitions import build_defs
 from ctdc_pipeline.errors import ParameterError
-from ctdc_pipeline.files import read_parquet, sha256
 from ctdc_pipeline.partners.registry import SOURCES
+from ctdc_pipeline.release.open_warnings import open_warnings
+from ctdc_pipeline.storage.files import parquet_rows, read_parquet, sha256
 from resources.settings import DataHome, Engine
-from tests.deliveries import REFRESH
-from tests.integration.conftest import APPROVED, QUIET, SETTINGS, Graph, told
+from tests.integration.conftest import QUIET, SETTINGS, Graph, told
+from tests.support.deliveries import REFRESH
 
 NEXT = "2022-H1"
 
@@ -152,7 +154,7 @@ def test_the_sensor_waits_until_a_folder_is_quiet(
     folder = corrected(refreshed)
     cursor, asked = None, []
     for minutes in (0, 10, 20, 30, 40):
-        monkeypatch.setattr(assets.ingestion.arrivals.time, "time", lambda minutes=minutes: now + 60 * minutes)
+        monkeypatch.setattr(assets.ingestion.sensors.time, "time", lambda minutes=minutes: now + 60 * minutes)
         if minutes == 10:
             (folder / "polaris_cases_2.csv").write_bytes(file(folder).read_bytes())
         done = tick(refreshed, instance, cursor)
@@ -178,10 +180,10 @@ def test_what_is_no_delivery_is_told_and_holds_nothing_up(refreshed: Graph, inst
 
 def test_a_restored_store_is_known_again(refreshed: Graph, instance: dg.DagsterInstance) -> None:
     """After a restore without Dagster's history no stored refresh could be read again, for want of its partition."""
+    landed = {path.parent.name: [path.name] for path in refreshed.zones.landing.glob("*/*")}
+    assert set(landed) == set(SOURCES)
     tick(refreshed, instance)
-    assert {name: instance.get_dynamic_partitions(f"{name}_refreshes") for name in SOURCES} == {
-        name: [REFRESH] for name in SOURCES
-    }
+    assert {name: instance.get_dynamic_partitions(f"{name}_refreshes") for name in SOURCES} == landed
 
 
 def test_a_quiet_time_that_is_no_number_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,11 +251,7 @@ def test_automation_makes_derived_tables_and_never_releases(landed: Graph, insta
     defs = definitions(landed)
     start = dg.evaluate_automation_conditions(defs=defs, instance=instance)
     assert start.total_requested == 0
-    ingest(
-        landed,
-        instance,
-        [dg.RunRequest(job_name=f"ingest_{source}", partition_key=REFRESH) for source in register(landed, instance)],
-    )
+    ingest(landed, instance, requests(register(landed, instance)))
     first = dg.evaluate_automation_conditions(defs=defs, instance=instance, cursor=start.cursor)
     asked = {key.to_user_string() for key in defs.resolve_all_asset_keys() if first.get_num_requested(key)}
     assert {"harmonised/polaris", "harmonised/victims", "synthetic/records"} <= asked
@@ -263,7 +261,7 @@ def test_automation_makes_derived_tables_and_never_releases(landed: Graph, insta
 
     landed.zones.ingested("polaris").joinpath(REFRESH, "files.parquet").unlink()
     job = defs.resolve_job_def("ingest_iom_legacy")
-    assert job.execute_in_process(instance=instance, partition_key=REFRESH, tags=dict(APPROVED), run_config=QUIET).success
+    assert job.execute_in_process(instance=instance, partition_key=REFRESH, run_config=QUIET).success
     check = dg.Definitions.merge(
         defs,
         dg.Definitions(
@@ -280,9 +278,8 @@ def test_automation_makes_derived_tables_and_never_releases(landed: Graph, insta
     assert second.get_num_requested(dg.AssetKey(["harmonised", "polaris"])) == 0
 
 
-def test_automation_waits_for_every_partner_and_for_what_is_queued(landed: Graph, instance: dg.DagsterInstance) -> None:
-    """Partners arrive one by one: a union without the others fails and alerts, and one for each does the work six times."""
-    defs, (first, *others) = definitions(landed), register(landed, instance)
+def automation(defs: dg.Definitions, instance: dg.DagsterInstance) -> Callable[[], set[str]]:
+    """A call that says which assets automation asks for since the call before."""
     cursor = dg.evaluate_automation_conditions(defs=defs, instance=instance).cursor
 
     def asked() -> set[str]:
@@ -291,27 +288,103 @@ def test_automation_waits_for_every_partner_and_for_what_is_queued(landed: Graph
         cursor = result.cursor
         return {key.to_user_string() for key in defs.resolve_all_asset_keys() if result.get_num_requested(key)}
 
-    ingest(landed, instance, [dg.RunRequest(job_name=f"ingest_{first}", partition_key=REFRESH)])
+    return asked
+
+
+def test_automation_waits_for_every_partner_and_for_what_is_queued(landed: Graph, instance: dg.DagsterInstance) -> None:
+    """Partners arrive one by one: a union without the others fails and alerts, and one for each does the work six times."""
+    defs, refreshes = definitions(landed), register(landed, instance)
+    first, second, *_ = refreshes
+    arrived = requests({first: refreshes[first]})
+    asked = automation(defs, instance)
+
+    ingest(landed, instance, arrived)
     assert asked() == {f"harmonised/{first}"}
     made = defs.resolve_job_def("full_refresh").execute_in_process(instance=instance, run_config=QUIET, raise_on_error=False)
     assert made.success, told(made)
     asked()
 
     queued = instance.create_run_for_job(
-        defs.resolve_job_def(f"ingest_{others[0]}"),
+        defs.resolve_job_def(f"ingest_{second}"),
         status=dg.DagsterRunStatus.STARTED,
-        tags={"dagster/partition": REFRESH},
-        asset_selection=frozenset({dg.AssetKey(["ingestion", others[0]])}),
+        tags={"dagster/partition": refreshes[second]},
+        asset_selection=frozenset({dg.AssetKey(["ingestion", second])}),
     )
-    ingest(landed, instance, [dg.RunRequest(job_name=f"ingest_{first}", partition_key=REFRESH)])
+    ingest(landed, instance, arrived)
     assert asked() == {f"harmonised/{first}"}
     instance.delete_run(queued.run_id)
     assert {"harmonised/victims", "synthetic/records"} <= asked()
 
 
-def register(graph: Graph, instance: dg.DagsterInstance) -> list[str]:
-    """Make the landed refreshes partitions; of which sources they are."""
-    sources = sorted(folder.name for folder in graph.zones.landing.iterdir())
-    for source in sources:
-        instance.add_dynamic_partitions(f"{source}_refreshes", [REFRESH])
-    return sources
+def test_after_a_failure_the_rest_is_made_in_one_run(
+    landed: Graph, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Checks that the failed run left without a verdict held back all that follows them: one more run for each table."""
+    defs, refreshes = definitions(landed), register(landed, instance)
+    asked = automation(defs, instance)
+
+    def refreshed() -> bool:
+        job = defs.resolve_job_def("full_refresh")
+        return job.execute_in_process(instance=instance, run_config=QUIET, raise_on_error=False).success
+
+    ingest(landed, instance, requests(refreshes))
+    asked()
+    monkeypatch.setenv("CTDC_SEED", "not a seed")
+    behind = set[str]()
+    for _ in range(2):  # the first that automation asked for, and one that a person started
+        assert not refreshed()
+        behind = asked()
+    assert {"synthetic/records", "quality/leakage_by_length", "quality/suppression"} <= behind
+    monkeypatch.delenv("CTDC_SEED")
+    assert refreshed()
+    assert not asked()
+
+
+def register(graph: Graph, instance: dg.DagsterInstance) -> dict[str, str]:
+    """Make the landed refreshes partitions; by source."""
+    refreshes = {folder.parent.name: folder.name for folder in sorted(graph.zones.landing.glob("*/*"))}
+    for source, refresh in refreshes.items():
+        instance.add_dynamic_partitions(f"{source}_refreshes", [refresh])
+    return refreshes
+
+
+def requests(refreshes: Mapping[str, str]) -> list[dg.RunRequest]:
+    """What takes in each refresh of a source."""
+    return [dg.RunRequest(job_name=f"ingest_{source}", partition_key=refresh) for source, refresh in refreshes.items()]
+
+
+def halve(graph: Graph, source: str, *, refresh: str, share: int = 3) -> None:
+    """Land a snapshot that holds one in ``share`` of the cases of the last delivery."""
+    folder = graph.land_again(source, refresh=refresh)
+    (folder / "SHA256SUMS").unlink(missing_ok=True)
+    (folder / "delivery.toml").write_text('kind = "snapshot"\n')
+    cases = file(folder)
+    with cases.open(newline="") as opened:
+        lines = [*csv.reader(opened)]
+    with cases.open("w", newline="") as opened:
+        csv.writer(opened).writerows([lines[0], *lines[1::share]])
+
+
+def test_a_snapshot_that_loses_more_than_half_waits_for_a_person(refreshed: Graph) -> None:
+    """Guards against a broken export that takes most of a partner out of the data while everything is green."""
+    zones, table = refreshed.zones, refreshed.zones.table("harmonised", "polaris")
+    before = parquet_rows(table)
+    halve(refreshed, "polaris", refresh="2022-H1")
+    result = refreshed.run("ingest_polaris", partition="2022-H1")
+    assert result.success, told(result)
+    result = refreshed.run("full_refresh")
+    assert result.success, told(result)
+    assert "does not count" in told(result)
+    assert parquet_rows(table) == before
+    assert "harmonised/polaris:all_deliveries_count" in [one.name for one in open_warnings(zones, k=10)]
+    refused = refreshed.run("release_candidate")
+    (candidate,) = refused.asset_materializations_for_node("release__candidate")
+    result = refreshed.publish(str(candidate.metadata["hash"].value), acknowledged=[])
+    assert not result.success
+    assert "nobody acknowledged" in told(result)
+    assert refreshed.released() == []
+    store = DataHome(root=str(zones.root)).store()
+    store.choose("polaris", "2022-H1", store.require("polaris", "2022-H1").short)
+    result = refreshed.run("full_refresh")
+    assert result.success, told(result)
+    assert parquet_rows(table) < before / 2

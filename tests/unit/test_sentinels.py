@@ -9,8 +9,8 @@ import pytest
 
 from ctdc_pipeline.errors import CtdcError
 from ctdc_pipeline.partners.registry import PARTNERS, SOURCES
-from tests.deliveries import harmonise_all, home, land_sample, receive_all
-from tests.sentinels import MARK, leaks, plant_sentinels
+from tests.support.deliveries import harmonise_all, home, land_sample, receive_all
+from tests.support.sentinels import MARK, leaks, plant_sentinels
 
 
 def test_every_field_is_marked_and_no_harmonised_table_holds_a_mark(tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
-"""Records written as HTCDS and read back are the same wherever the standard can say what they say, and nothing is made up."""
+"""Test that records written as HTCDS and read back are equal wherever the standard can express them, and that nothing is
+invented.
+"""
 
 from datetime import date
 from pathlib import Path
@@ -8,12 +10,11 @@ import openpyxl
 import pyarrow as pa
 import pytest
 
-from ctdc_pipeline.codebook import codebook
-from ctdc_pipeline.derivation import derive
+from ctdc_pipeline.codebook.variables import codebook
 from ctdc_pipeline.errors import TableError
-from ctdc_pipeline.interchange import htcds
+from ctdc_pipeline.harmonisation.derivation import derive
 from ctdc_pipeline.interchange.htcds_export import CARRIED, COLUMNS, to_htcds, write_htcds
-from ctdc_pipeline.partners import reading
+from ctdc_pipeline.partners import htcds, reading
 from ctdc_pipeline.partners.layout import Source
 
 SOURCE = Source("htcds", "htcds", "HTCDS", "Read back", htcds.LAYOUT)

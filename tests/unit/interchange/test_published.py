@@ -1,19 +1,25 @@
-"""Published files become tables in the codebook's words, row for row, or are refused at a place that is named."""
+"""Test that published files become tables in the codebook's terms, row for row, or are refused with a named position."""
 
 import csv
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ctdc_pipeline.codebook import codebook
+from ctdc_pipeline.codebook.variables import codebook
 from ctdc_pipeline.errors import TableError
 from ctdc_pipeline.interchange.published import formats, imported, load, recognise
-from ctdc_pipeline.tables import read_table, write_table
+from ctdc_pipeline.products import records
+from ctdc_pipeline.storage.tables import TEXT, read_table, write_table
+from ctdc_pipeline.storage.workbook import Sheet, write_workbook
+from tests.support.outside import tried
+from tests.support.products import inputs_of
 
 PUBLISHED = Path(__file__).parents[4] / "shared/data/ctdc_global_dataset_2020_extract.csv"
 SENTINEL = "zqsentinelzq"
@@ -246,3 +252,70 @@ def test_the_published_extract() -> None:
         assert [value is None for value in told] == [value is None for value in found.table[name].to_pylist()]
     flags = [value if value == "1" else None for value in before["isForcedLabour"].to_pylist()]
     assert found.table["isForcedLabour"].to_pylist() == flags
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".xlsx", ".dta"])
+def test_each_format_of_a_release_is_read_again(tmp_path: Path, suffix: str) -> None:
+    """Guards against a release of our own that we cannot import: names cut by Stata, numbers and labels for text."""
+    variables = codebook().variables
+    rows: list[dict[str, str | None]] = [
+        {one.name: {"year": "2015", "country": "NAM"}.get(one.kind, one.values[-1] if one.values else "") for one in variables},
+        dict.fromkeys((one.name for one in variables), None),
+        {**dict.fromkeys((one.name for one in variables), None), "ageBroad": "9--17", "citizenship": "NOR"},
+        {one.name: None if one.kind == "flag" else "2002" if one.kind == "year" else None for one in variables},
+    ]
+    synthetic = pa.table(
+        {one.name: pa.array([row[one.name] for row in rows], pa.string()).dictionary_encode().cast(TEXT) for one in variables}
+    )
+    records.write(replace(inputs_of([], []), synthetic=synthetic), tmp_path)
+    found = imported(tmp_path / f"{records.NAME}{suffix}")
+    assert found.format.name == "2021"
+    assert found.table.to_pylist() == rows
+    assert found.dropped == found.absent == ()
+    assert len(found.mapped) == (4 if suffix == ".dta" else 0)
+
+
+def test_a_workbook_over_several_sheets_is_read_whole(tmp_path: Path) -> None:
+    """Guards against a release of over a million records of which the first sheet is imported."""
+    headings = list(codebook().names)
+    row = ["2015", *[None] * (len(headings) - 1)]
+    sheets = [Sheet(f"Data {number}", [headings, *[row] * number]) for number in (1, 2)] + [Sheet("About", [["no", "table"]])]
+    write_workbook(tmp_path / "v.xlsx", sheets)
+    assert len(load(tmp_path / "v.xlsx")) == 3
+
+
+def test_the_terms_of_use_of_2020_are_left_out_and_reported(tmp_path: Path) -> None:
+    """Guards against the file as published being refused for its first heading, and a filled column lost with it."""
+    terms = "By using this data you agree to the Terms of Use: https://www.ctdatacollaborative.org/terms-use"
+    row = dict.fromkeys(NAMES_2020, "-99") | {"citizenship": "PH", "gender": "Male", "isForcedLabour": "1"}
+    found = imported(publish(tmp_path / "v.csv", [terms, *NAMES_2020], row))
+    assert found.format.name == "2020"
+    assert found.dropped[0] == terms
+    assert len(found.dropped) == 14
+    with pytest.raises(TableError, match="the heading of column 1 is unknown"):
+        imported(publish(tmp_path / "w.csv", [terms, *NAMES_2020], {**row, terms: "filled"}))
+
+
+def test_the_terms_of_use_as_they_were_tried() -> None:
+    """Guards against the same fault, on a file that we did not write."""
+    found = imported(tried("terms_column_2020.csv"))
+    assert found.format.name == "2020"
+    assert "Terms of Use" in found.dropped[0]
+    assert len(found.table) == 30
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".xlsx"])
+def test_the_names_of_2026_in_each_format(tmp_path: Path, suffix: str) -> None:
+    """Guards against the newest release read in one format only, or its numbers as other values."""
+    frame = pd.DataFrame([[None] * len(NAMES_2024)] * 2, columns=[one.replace("typeOf", "sectorOf") for one in NAMES_2024])
+    frame["sectorOfSexProstitution"] = [1.0, None]
+    frame["sectorOfLabourAgriculture"] = [0.0, 1.0]
+    frame["yearOfRegistration"] = [2024, 2023]
+    frame["citizenship"] = ["NAM", "PHL"]
+    path = tmp_path / f"v{suffix}"
+    {".csv": frame.to_csv, ".parquet": frame.to_parquet, ".xlsx": frame.to_excel}[suffix](path, index=False)
+    found = imported(path)
+    assert found.format.name == "2026"
+    assert found.table.column("typeOfSexProstitution").to_pylist() == ["1", None]
+    assert found.table.column("typeOfLabourAgriculture").to_pylist() == [None, "1"]
+    assert found.table.column("yearOfRegistration").to_pylist() == ["2024", "2023"]

@@ -1,4 +1,4 @@
-"""A21's case files: a workbook in which people typed, and what its columns come to."""
+"""Test A21's case files: a workbook that people filled in by hand, and the values that follow from its columns."""
 
 from datetime import date
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import openpyxl
 import pytest
 
-from ctdc_pipeline.partners.a21 import AFTERCARE
-from tests.deliveries import harmonise_all, harmonised, land, left_out, outcome, receive
+from ctdc_pipeline.samples.a21 import AFTERCARE
+from tests.support.deliveries import harmonise_all, harmonised, land, left_out, outcome, receive
 
 
 @pytest.mark.parametrize(

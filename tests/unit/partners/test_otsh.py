@@ -1,13 +1,13 @@
-"""OTSH's register: Portuguese headings, terms and countries, and which signalled victims enter."""
+"""Test OTSH's register: Portuguese headings, terms and countries, and which signalled victims are admitted."""
 
 from pathlib import Path
 
 import pytest
 
-from ctdc_pipeline.codebook import countries
+from ctdc_pipeline.codebook.countries import countries
 from ctdc_pipeline.errors import DeliveryError, ParameterError
 from ctdc_pipeline.partners.registry import SOURCES
-from tests.deliveries import deliver, harmonise_all, harmonised, land, left_out, outcome, receive
+from tests.support.deliveries import deliver, harmonise_all, harmonised, land, left_out, outcome, receive
 
 STATUSES = ("Confirmada", "Sinalizada", "Pendente", "Não confirmada", "Registo de ensaio")
 SIGNALLED = tuple({"N.º do guião": f"S-{n}", "Situação da vítima": status} for n, status in enumerate(STATUSES))
@@ -43,7 +43,7 @@ def test_what_a_signalling_form_says(tmp_path: Path, cells: dict[str, str], expe
 
 
 def test_only_confirmed_victims_and_those_of_ngos_enter(tmp_path: Path) -> None:
-    """Guards against people published as victims of whom the police say no, or not yet."""
+    """Guards against publishing people as victims whom the police did not confirm, or have not confirmed yet."""
     assert harmonised(tmp_path, "otsh", *SIGNALLED).accepted == 2
     assert left_out(tmp_path, "otsh") == {3: "pending", 4: "not-confirmed", 5: "test-record"}
 
@@ -64,7 +64,7 @@ def test_no_setting_lets_in_those_who_must_stay_out(source: str, rule: str) -> N
 
 
 def test_an_export_in_another_encoding_is_refused(tmp_path: Path) -> None:
-    """Guards against accents of an old Portuguese export that become other letters, and headings that nobody knows then."""
+    """Guards against accents of an old Portuguese export that turn into other letters and make headings unknown."""
     path = land(tmp_path, "otsh", {"Nacionalidade": "Moldávia"})
     path.write_bytes(path.read_bytes().decode("utf-8-sig").encode("cp1252"))
     with pytest.raises(DeliveryError, match="encoding is not UTF-8"):
@@ -72,7 +72,7 @@ def test_an_export_in_another_encoding_is_refused(tmp_path: Path) -> None:
 
 
 def test_every_country_has_a_portuguese_name_of_its_own() -> None:
-    """Guards against a name or gentilic of two countries, of which one would silently be taken, and countries without any."""
+    """Guards against a name or gentilic of two countries, one of which would be chosen silently, and countries without a name."""
     named: dict[str, str] = {}
     for country in countries().rows:
         assert country.portuguese

@@ -1,9 +1,9 @@
-"""Every layout can be harmonised: its codes mean something the codebook knows, and what it must have is there."""
+"""Test that every layout can be harmonised: its codes mean something in the codebook, and it has the fields that are needed."""
 
 import pytest
 
-from ctdc_pipeline.admission import EXCLUSIONS
-from ctdc_pipeline.codebook import codebook
+from ctdc_pipeline.codebook.variables import codebook
+from ctdc_pipeline.harmonisation.exclusions import EXCLUSIONS
 from ctdc_pipeline.partners.layout import Layout
 from ctdc_pipeline.partners.registry import PARTNERS, SOURCES
 
@@ -26,7 +26,7 @@ def test_field_names_and_codes_are_unique(name: str) -> None:
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_meanings_are_values_of_the_codebook(name: str) -> None:
-    """Guards against a typing error in a layout that would lose an attribute without a word."""
+    """Guards against a typing error in a layout that would silently lose an attribute."""
     layout, book = SOURCES[name].cases, codebook()
     flags = {variable.name for variable in book.harmonised if variable.kind == "flag"}
     allowed = {

@@ -1,4 +1,4 @@
-"""Files as partners send them."""
+"""Test files as partners send them."""
 
 import csv
 from datetime import date
@@ -14,7 +14,7 @@ AWKWARD = ["", "plain", "a,b;c", 'say "no"', "two\nlines", "Ñandú", " spaces "
 
 
 def test_text_comes_back_cell_by_cell(tmp_path: Path) -> None:
-    """Guards against cells that separators, quotes, line breaks or accents tear apart, and blanks that become something."""
+    """Guards against cells split by separators, quotes, line breaks or accents, and against blanks that become values."""
     frame = pd.DataFrame({"First one": AWKWARD, "b": AWKWARD[::-1]}, dtype=object)
     for delimiter, encoding in ((",", "utf-8"), (";", "utf-8-sig")):
         path = tmp_path / "file.csv"

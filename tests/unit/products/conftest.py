@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from ctdc_pipeline.products.inputs import Inputs
-from tests.products import VICTIMS, inputs_of
+from tests.support.products import VICTIMS, inputs_of
 
 
 @pytest.fixture

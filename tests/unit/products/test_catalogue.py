@@ -8,11 +8,12 @@ import duckdb
 import pandas as pd
 import pytest
 
-from ctdc_pipeline.codebook import codebook, countries
-from ctdc_pipeline.files import sha256
+from ctdc_pipeline.codebook.countries import countries
+from ctdc_pipeline.codebook.variables import codebook
 from ctdc_pipeline.products import catalogue, records
 from ctdc_pipeline.products.inputs import Inputs
-from tests.products import VICTIMS, inputs_of, manifest_of
+from ctdc_pipeline.storage.files import sha256
+from tests.support.products import VICTIMS, inputs_of, manifest_of
 
 ROOT = Path(__file__).parents[3]
 TABLES = [file.name for file in catalogue.FILES if file.name.endswith(".csv")]

@@ -9,14 +9,15 @@ import openpyxl
 import pandas as pd
 import pytest
 
-from ctdc_pipeline.codebook import codebook, countries
+from ctdc_pipeline.codebook.countries import countries
+from ctdc_pipeline.codebook.variables import codebook
 from ctdc_pipeline.errors import ReleaseError, TableError
 from ctdc_pipeline.partners.registry import PARTNERS
 from ctdc_pipeline.products import codebook_files
 from ctdc_pipeline.products.document import Block, Document, parse, plain, spans, write_html, write_pdf
 from ctdc_pipeline.products.imprint import imprint
 from ctdc_pipeline.products.inputs import Inputs
-from tests.products import inputs_of
+from tests.support.products import inputs_of
 
 HARD = '=cmd, "quoted" <b>&amp;</b> #show *x* _y_ $z$ @ref `code` \\u{41} [text] Ω'
 

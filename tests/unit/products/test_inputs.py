@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from ctdc_pipeline.codebook import codebook
-from ctdc_pipeline.files import write_parquet
+from ctdc_pipeline.codebook.variables import codebook
 from ctdc_pipeline.partners.registry import SOURCES
 from ctdc_pipeline.products.inputs import PARTNERS, Inputs
-from ctdc_pipeline.zones import Zones
+from ctdc_pipeline.storage.files import write_parquet
+from ctdc_pipeline.storage.zones import Zones
 
 
 def test_coverage_by_partner_is_protected(tmp_path: Path) -> None:

@@ -10,15 +10,15 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from ctdc_pipeline.anonymity import check
-from ctdc_pipeline.codebook import codebook
+from ctdc_pipeline.codebook.variables import codebook
 from ctdc_pipeline.errors import PrivacyError
-from ctdc_pipeline.files import write_parquet
+from ctdc_pipeline.privacy.k_anonymity_proof import prove_k_anonymity
 from ctdc_pipeline.products import k_anonymous
 from ctdc_pipeline.products.inputs import Inputs
 from ctdc_pipeline.products.k_anonymous import K, anonymised, quasi_identifiers
-from ctdc_pipeline.tables import write_table
-from tests.products import Row, inputs_of, table
+from ctdc_pipeline.storage.files import write_parquet
+from ctdc_pipeline.storage.tables import write_table
+from tests.support.products import Row, inputs_of, table
 
 FEMALE = {"gender": "Female", "ageBroad": "9--17", "citizenship": "UKR", "yearOfRegistration": "2016"}
 
@@ -45,7 +45,7 @@ def test_every_row_is_shared_by_a_multiple_of_k(tmp_path: Path, seed: int) -> No
     victims = people(seed)
     write_parquet(victims, tmp_path / "victims.parquet")
     write_table(anonymised(victims), tmp_path / "published.csv")
-    check(tmp_path / "victims.parquet", tmp_path / "published.csv", columns=quasi_identifiers(), k=K).require()
+    prove_k_anonymity(tmp_path / "victims.parquet", tmp_path / "published.csv", columns=quasi_identifiers(), k=K).require()
     assert pd.read_csv(tmp_path / "published.csv").shape[0] > 300
 
 
@@ -113,7 +113,7 @@ def test_the_check_finds_what_is_wrong(tmp_path: Path, wrong: str) -> None:
     write_parquet(victims, tmp_path / "victims.parquet")
     WRONG[wrong](anonymised(victims).to_pandas()).to_csv(tmp_path / "published.csv", index=False)
     with pytest.raises(PrivacyError):
-        check(tmp_path / "victims.parquet", tmp_path / "published.csv", columns=quasi_identifiers(), k=K).require()
+        prove_k_anonymity(tmp_path / "victims.parquet", tmp_path / "published.csv", columns=quasi_identifiers(), k=K).require()
 
 
 def test_nobody_gives_a_dataset_of_headings(inputs: Inputs, tmp_path: Path) -> None:

@@ -14,7 +14,17 @@ EVIL = "</script><script>alert(1)</script><!--"
 
 def test_a_value_cannot_end_the_element_that_holds_it() -> None:
     """A name in the data with a tag in it would run as a script, were the policy not there, and break the page if it is."""
-    text = page("map.html", scripts=("shared.js",), data={"x": EVIL}, version=EVIL, k=10, year=2021, disclaimer=EVIL).decode()
+    text = page(
+        "map.html",
+        scripts=("shared.js",),
+        data={"x": EVIL},
+        version=EVIL,
+        k=10,
+        year=2021,
+        disclaimer=EVIL,
+        citation=EVIL,
+        notice=EVIL,
+    ).decode()
     assert EVIL not in text
     held = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
     assert held

@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 import pyreadstat
 import pytest
 
-from ctdc_pipeline import workbook
-from ctdc_pipeline.codebook import codebook
+from ctdc_pipeline.codebook.variables import codebook
 from ctdc_pipeline.products import records
 from ctdc_pipeline.products.inputs import Inputs
-from tests.products import USA, inputs_of, table
+from ctdc_pipeline.storage import workbook
+from tests.support.products import USA, inputs_of, table
 
 NAMES = list(codebook().names)
 STATA = {records.stata_name(variable): variable.name for variable in codebook().variables}

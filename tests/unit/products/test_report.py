@@ -9,11 +9,11 @@ from xml.etree import ElementTree as ET
 import pyarrow as pa
 import pytest
 
-from ctdc_pipeline.changes import Listing
-from ctdc_pipeline.products import charts, k_anonymous, report
+from ctdc_pipeline.products import charts, k_anonymous, report, story_tables
+from ctdc_pipeline.products.changelog import Listing
 from ctdc_pipeline.products.inputs import Inputs
-from ctdc_pipeline.tables import write_table
-from tests.products import VICTIMS, inputs_of, manifest_of
+from ctdc_pipeline.storage.tables import write_table
+from tests.support.products import VICTIMS, inputs_of, manifest_of
 
 PAIR = {"length": 2, "variable_1": "gender", "value_1": "Female", "variable_2": "citizenship", "value_2": "UKR", "count": 20}
 LOST = {**PAIR, "value_2": "USA", "count": 10}
@@ -26,6 +26,7 @@ def release(folder: Path, *, since: tuple[Listing, ...] = (), **changes: Any) ->
     told = pa.Table.from_pylist([*inputs.aggregates.to_pylist(), PAIR, LOST], schema=schema)
     inputs = replace(inputs, length=2, aggregates=told)
     k_anonymous.write(inputs, folder)
+    story_tables.write(inputs, folder)
     write_table(inputs.synthetic, folder / report.PROVED[0])
     write_table(inputs.aggregates, folder / report.PROVED[1])
     # The complete records are taken away: the report must do without.

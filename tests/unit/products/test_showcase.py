@@ -12,12 +12,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ctdc_pipeline.aggregates import reportable_aggregates
-from ctdc_pipeline.codebook import codebook
-from ctdc_pipeline.counting import count_combinations
-from ctdc_pipeline.products import showcase
+from ctdc_pipeline.codebook.variables import codebook
+from ctdc_pipeline.counting.aggregates import reportable_aggregates
+from ctdc_pipeline.counting.combinations import count_combinations
+from ctdc_pipeline.products import showcase, story_tables
 from ctdc_pipeline.products.inputs import Inputs
-from tests.products import table
+from tests.support.products import table
 
 Row = dict[str, str]
 
@@ -178,9 +178,28 @@ def test_odd_values_arrive_as_they_are(value: str, three: tuple[pa.Table, pa.Tab
     assert records(text, data) == [{"citizenship": value}] * 20
 
 
-def test_the_page_tells_nothing_that_is_not_in_records_and_aggregates(inputs: Inputs, tmp_path: Path) -> None:
-    """It is made without the complete records; with others it is the same."""
+def test_the_page_tells_nothing_that_is_not_in_records_and_aggregates_and_tables(inputs: Inputs, tmp_path: Path) -> None:
+    """It is made without the complete records but for the denominators of the published tables."""
     showcase.write(inputs, tmp_path)
-    first = (tmp_path / "showcase.html").read_bytes()
-    showcase.write(replace(inputs, victims=inputs.victims.slice(0, 1)), tmp_path)
-    assert (tmp_path / "showcase.html").read_bytes() == first
+    data = json.loads(held((tmp_path / "showcase.html").read_text(), "data"))
+    known = {row["variable"]: row["count"] for row in story_tables.known(inputs.victims, k=inputs.k).to_pylist()}
+    assert {name: count for name, count in data["known"][""].items() if name != "all"} == known
+    nothing = {**data["known"], "": {}}
+    told = {
+        f"{story.by[0]}={row[story.by[0]]}": 0
+        for story in story_tables.STORIES
+        if story.by
+        for row in story_tables.table(inputs.victims, story, k=inputs.k).to_pylist()
+    }
+    assert nothing.keys() - {""} == told.keys()
+    again = showcase.render(
+        inputs.synthetic,
+        inputs.aggregates,
+        version=inputs.version,
+        k=inputs.k,
+        length=inputs.length,
+        last_year=inputs.last_year,
+        known_people=data["known"],
+        citation=inputs.citation,
+    )
+    assert (tmp_path / "showcase.html").read_bytes() == again

@@ -1,4 +1,4 @@
-"""One set of sample exports for the tests of this folder."""
+"""Provide one set of sample exports for the tests of this folder."""
 
 from pathlib import Path
 

@@ -1,9 +1,10 @@
-"""Cells follow the partner's layout, whatever the layout is."""
+"""Test that cells follow the partner's layout, whatever the layout is."""
 
 import numpy as np
 import pytest
 
-from ctdc_pipeline.codebook import codebook, countries
+from ctdc_pipeline.codebook.countries import countries
+from ctdc_pipeline.codebook.variables import codebook
 from ctdc_pipeline.partners.registry import SOURCES
 from ctdc_pipeline.samples import export
 from ctdc_pipeline.samples.population import Persons, population

@@ -1,4 +1,4 @@
-"""Defects sit in rows of their own."""
+"""Test that each defect is in a row of its own."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""The sample world resembles what has been published. Published shares: CTDC k-anonymised dataset of 14 April 2020."""
+"""Test that the sample world resembles published figures: CTDC's k-anonymised dataset of 14 April 2020."""
 
 import numpy as np
 import pytest

@@ -1,0 +1,1 @@
+"""Number attributes, and count how often each combination of them occurs."""

@@ -1,0 +1,1 @@
+"""Keep an installation running: backup, alerts, memory limit and compilation."""

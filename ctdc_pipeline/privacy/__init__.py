@@ -1,0 +1,1 @@
+"""Privacy: proofs, differencing, suppressed countries, and the accounting of noise."""

@@ -1,0 +1,1 @@
+"""How faithful and complete the tables are, and what changed between deliveries."""

@@ -1,0 +1,1 @@
+"""A release from candidate to publication, and the register of releases."""

@@ -1,0 +1,1 @@
+"""Synthetic records, k-synthetic or differentially private."""
