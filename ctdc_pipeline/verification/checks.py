@@ -95,6 +95,7 @@ CHECKS: Mapping[str, tuple[str, str]] = {
         WITHDRAW,
     ),
     "report": ("the tables of the quality report tell what the other files do, and what follows from them", CHANGED),
+    "showcase": ("the records, counts and shares that the showcase embeds are those of the other files", CHANGED),
     "inputs": (
         "the sensitive records are those that the release was made from",
         "This is not the table it was made from, or the manifest was changed. Give the tables as they were for this release.",

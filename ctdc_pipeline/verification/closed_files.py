@@ -445,7 +445,7 @@ def unread(contents: Contents) -> tuple[str, ...]:
         "map.html": "map.html: its prose and its drawing are not read; take figures from map.csv",
         "map_citizenship.geojson": "map_citizenship.geojson, map_CountryOfExploitation.geojson: outlines are not compared",
         "datapackage.json": "datapackage.json: titles, description, licence, publisher, homepage and citation are not read",
-        "showcase.html": "showcase.html: only its script and style are checked; take figures from the CSV files",
+        "showcase.html": "showcase.html: its words and the outlines of its map are not read; its figures are compared",
         "quality_report.html": "quality_report.html: only tables, script and style are checked, not prose and plots",
         "CHANGELOG.md": "CHANGELOG.md: only that the report tells the same; compare with the release before",
         "data_dictionary.md": "data_dictionary.md: not read; read data_dictionary.csv",
@@ -544,6 +544,11 @@ def _safe(text: str) -> bool:
     return page.safe
 
 
+def page_data(text: str) -> list[tuple[str, str]]:
+    """The name and the text of each element of data in a page, in their order."""
+    return [(known[1], content) for attributes, content in _SCRIPT.findall(text) if (known := _DATA.fullmatch(attributes))]
+
+
 def check_pages(contents: Contents) -> None:
     """Check that pages run the script and style of this software only, and that the map's page tells what its table does."""
     findings = contents.findings
@@ -562,7 +567,7 @@ def check_pages(contents: Contents) -> None:
         rest = _SCRIPT.sub("", text)
         styles = re.findall(r"<style[^>]*>(.*?)</style", rest, re.DOTALL | re.IGNORECASE)
         findings.require("pages", _safe(text), f"{name}: holds what could run, load or hide")
-        ids = [known[1] for attributes, _ in found if (known := _DATA.fullmatch(attributes))]
+        ids = [name for name, _ in page_data(text)]
         good = len(set(ids)) == len(ids) and all(map(_DATA_IDS.get(name, _NO_DATA).fullmatch, ids))
         findings.require("pages", good, f"{name}: holds data that no script of it reads")
         if scripts is None:
@@ -587,8 +592,8 @@ def check_pages(contents: Contents) -> None:
                 f"{name}: another policy",
             )
         if name == "map.html" and (table := contents.table("map.csv")) is not None:
-            data = [content for attributes, content in found if 'id="data"' in attributes]
-            good = len(data) == 1 and _told(data[0], table, contents)
+            data = dict(page_data(text)).get("data", "")
+            good = _told(data, table, contents)
             findings.require("pages", good, f"{name}: other figures than map.csv")
 
 

@@ -57,6 +57,7 @@ from ctdc_pipeline.verification.records import (
     check_records,
     check_tables,
 )
+from ctdc_pipeline.verification.showcase_page import check_showcase
 
 _INPUTS = (
     ("harmonised", "victims"),
@@ -152,6 +153,7 @@ def _look(contents: Contents, records: pa.Table | None, sensitive: Path | None) 
         check_tables(contents)
         check_products(contents, codes, aggregates)
         check_report(contents, codes, aggregates)
+        check_showcase(contents, codes, aggregates)
     if records is None or sensitive is None:
         for name in ("inputs", *PROOFS):
             findings.note(name, "needs the sensitive records")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable
 from datetime import datetime
 from itertools import combinations
@@ -726,6 +728,82 @@ def on_map(folder: Path) -> None:
     path.write_text(text, encoding="utf-8")
 
 
+def in_showcase(change: Callable[[dict[str, Any]], object]) -> Tampering:
+    """Another description in the showcase, which its script would believe."""
+
+    def tamper(folder: Path) -> None:
+        path = folder / "showcase.html"
+        text = path.read_text(encoding="utf-8")
+        head, data, tail = re.split(r'(?<=id="data">)(.*?)(?=</script)', text, maxsplit=1, flags=re.DOTALL)
+        page = json.loads(data)
+        change(page)
+        path.write_text(head + json.dumps(page).replace("<", "\\u003c") + tail, encoding="utf-8")
+
+    return tamper
+
+
+def in_block(name: str, change: Callable[[bytearray], object]) -> Tampering:
+    """Other bytes in a block that the showcase's script unpacks."""
+
+    def tamper(folder: Path) -> None:
+        path = folder / "showcase.html"
+        text = path.read_text(encoding="utf-8")
+        head, packed, tail = re.split(rf'(?<=id="{name}">)(.*?)(?=</script)', text, maxsplit=1, flags=re.DOTALL)
+        content = bytearray(zlib.decompress(base64.b64decode(packed)))
+        change(content)
+        path.write_text(head + base64.b64encode(zlib.compress(bytes(content))).decode() + tail, encoding="utf-8")
+
+    return tamper
+
+
+def one_more(content: bytearray) -> None:
+    content[-1] += 1
+
+
+def without_a_value(page: dict[str, Any]) -> None:
+    """A value less, so that all numbers behind it mean other attributes."""
+    for name in ("values", "labels"):
+        page["variables"][1][name].pop()
+
+
+SHOWN: dict[str, Tampering] = {
+    "another record": in_block("records", lambda content: content.__setitem__(0, content[0] % 2 + 1)),
+    "a record of no attribute": in_block("records", lambda content: content.__setitem__(0, 250)),
+    "bytes behind the records": in_block("records", lambda content: content.extend(b"Jane Doe")),
+    "another count of an attribute": in_block("counts-1", one_more),
+    "another count of a pair": in_block("counts-2", one_more),
+    "a combination more": in_block("counts-2", lambda content: content.extend(b"\1\1")),
+    "a count that does not end": in_block("counts-2", lambda content: content.__setitem__(-1, 128)),
+    "a count that is too long": in_block("counts-2", lambda content: content.__setitem__(slice(-1, None), b"\x81" * 10 + b"\1")),
+    "bytes behind a block": in_text("showcase.html", '" id="records">', '" id="records">AAAA'),
+    "fewer combinations told": in_showcase(lambda page: page["embedded"].pop()),
+    "another threshold": in_showcase(lambda page: page["embedded"][0].update(least=2 * K)),
+    "another number of records": in_showcase(lambda page: page.update(rows=page["rows"] + K)),
+    "another k": in_showcase(lambda page: page.update(k=K + 1)),
+    "more than the page needs": in_showcase(lambda page: page.update(names2=["Jane Doe"])),
+    "another name of a country": in_showcase(lambda page: page["names"].update(AFG="Jane Doe")),
+    "another label": in_showcase(lambda page: page["variables"][1]["labels"].__setitem__(0, "Jane Doe")),
+    "a value of no list": in_showcase(lambda page: page["variables"][1]["values"].append("Jane Doe")),
+    "a value less": in_showcase(without_a_value),
+    "another variable": in_showcase(lambda page: page["variables"].pop()),
+    "a smaller error": in_showcase(lambda page: page["pairs"][0].__setitem__(3, page["pairs"][0][3] + 0.002)),
+    "a pair less": in_showcase(lambda page: page["pairs"].pop()),
+    "another limit of a good pair": in_showcase(lambda page: page.update(limits=[0.5, 0.6])),
+    "another use": in_showcase(lambda page: page["uses"].update(always="Use them.")),
+    "another number of people": in_showcase(lambda page: page["known"][""].update(all=7)),
+    "a number of people more": in_showcase(lambda page: page["known"].update(Jane={"Doe": 7})),
+    "no description": in_showcase(lambda page: page.clear()),
+}
+
+
+@pytest.mark.parametrize("tamper", SHOWN.values(), ids=SHOWN.keys())
+def test_another_figure_in_the_showcase_is_found(folder: Path, tamper: Tampering) -> None:
+    """Guards against a page that shows readers other figures than the tables that the publisher signed."""
+    tamper(folder)
+    rehash(folder)
+    assert "showcase" in verify(folder).failed
+
+
 @pytest.mark.parametrize(("tamper", "check"), CLOSED.values(), ids=CLOSED.keys())
 def test_what_hides_beside_the_tables_is_found(folder: Path, tamper: Tampering, check: str) -> None:
     """Formats have room that no program shows; whoever makes the checksums anew could hide people there."""
@@ -787,8 +865,8 @@ def test_tampering_is_found(folder: Path, tamper: Tampering, check: str, agree: 
 def test_there_are_enough_ways_of_tampering() -> None:
     """Every check but those that need sensitive records or a key is violated by one of them at least."""
     tried = {check for _, check, _ in TAMPERED.values()} | {check for _, check in CLOSED.values()}
-    assert len(TAMPERED) + len(CLOSED) + len(PIPED) >= 170
-    assert tried == set(CHECKS) - {*PROOFS, "inputs", "signature"}
+    assert len(TAMPERED) + len(CLOSED) + len(PIPED) + len(SHOWN) >= 195
+    assert tried == set(CHECKS) - {*PROOFS, "inputs", "signature", "showcase"}
 
 
 def off_by_k(rows: Rows) -> None:
