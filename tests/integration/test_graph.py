@@ -10,8 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from ctdc_pipeline.codebook.variables import codebook
+from ctdc_pipeline.operations.backup import backup, restore
+from ctdc_pipeline.partners.registry import SOURCES
 from ctdc_pipeline.privacy.k_synthetic_proof import prove_k_synthetic
 from ctdc_pipeline.storage.files import sha256
+from ctdc_pipeline.storage.zones import Zones
 from tests.integration.conftest import Graph, told
 
 
@@ -67,6 +70,26 @@ def test_two_releases_stand_beside_each_other(refreshed: Graph) -> None:
 
     assert len(refreshed.released()) == 2
     assert {path.name: sha256(path) for path in first.iterdir()} == before
+
+
+def test_invented_people_stay_marked_in_whatever_is_made_of_them(refreshed: Graph, tmp_path: Path) -> None:
+    """Guards against a mark that gets lost on the way through a backup, another refresh or a second release."""
+    assert refreshed.release().success
+    backup(refreshed.zones, tmp_path / "backup.tar")
+    restored = Graph(Zones(tmp_path / "restored"))
+    restore(restored.zones, tmp_path / "backup.tar")
+    for source in SOURCES:
+        for folder in refreshed.zones.ingested(source).iterdir():
+            assert restored.run(f"ingest_{source}", partition=folder.name).success
+    done = restored.run("full_refresh")
+    assert done.success, told(done)
+    assert restored.release().success
+    assert restored.release().success
+
+    for folder in restored.released():
+        assert json.loads((folder / "manifest.json").read_text())["invented"] is True
+        assert "INVENTED DATA" in (folder / "showcase.html").read_text()
+    assert len(restored.released()) == 3, "the restored one, and two new"
 
 
 @pytest.mark.parametrize("approver", ["", " "])
