@@ -10,6 +10,8 @@ from warnings import catch_warnings
 import dagster as dg
 
 from assets.code_versions import code_version
+from ctdc_pipeline.codebook.variables import codebook
+from ctdc_pipeline.counting.rounding import attribute_columns
 from ctdc_pipeline.partners.layout import Layout
 from ctdc_pipeline.partners.registry import PARTNERS, SOURCES
 from resources.documentation import DOCUMENTATION, anchor
@@ -90,8 +92,8 @@ COLUMNS = {
     "shared": "The attributes that both have.",
     "sensitive": "Values in the sensitive records.",
     "synthetic": "Values in the synthetic records.",
-    **{f"variable_{place}": "A variable of the combination." for place in range(1, 9)},
-    **{f"value_{place}": "Its value." for place in range(1, 9)},
+    **{variable: "A variable of the combination." for variable, _ in attribute_columns(len(codebook().names))},
+    **{value: "Its value." for _, value in attribute_columns(len(codebook().names))},
 }
 """What columns hold that no codebook and no layout describes, by name."""
 

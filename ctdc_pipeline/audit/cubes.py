@@ -24,6 +24,7 @@ from ctdc_pipeline.audit.similarity import Codes, Reals
 from ctdc_pipeline.audit.statistics import Figure, detection, share
 from ctdc_pipeline.counting.aggregates import reportable_aggregates
 from ctdc_pipeline.counting.combinations import count_combinations
+from ctdc_pipeline.counting.rounding import rounded_down
 from ctdc_pipeline.products import k_anonymous
 from ctdc_pipeline.storage.files import scratch
 
@@ -173,8 +174,8 @@ def _around_overlap(record: Codes, codes: Codes, people: People, rng: np.random.
     for first, second in np.argwhere(np.triu(together, 1) >= k).tolist():
         both = has[has[:, first] & has[:, second]]
         parts = both.T.astype(np.int64) @ both
-        told = np.diag(parts) // k * k
-        overlap = np.add.outer(told, told) - (together[first, second] // k * k + k - 1)
+        told = rounded_down(np.diag(parts), k)
+        overlap = np.add.outer(told, told) - (rounded_down(int(together[first, second]), k) + k - 1)
         fits = (parts < k) & (np.minimum.outer(told, told) >= k)
         fits[[first, second], :] = fits[:, [first, second]] = False
         if fits.any() and (overlap := np.where(fits, overlap, -np.inf)).max() > best:
@@ -186,7 +187,7 @@ def _around_overlap(record: Codes, codes: Codes, people: People, rng: np.random.
 
 
 def _solve_rounded(cube: Cube, told: Marks, *, k: int) -> float:
-    counts = np.where(told, cube.exact // k * k + (k - 1) / 2, 0.0)
+    counts = np.where(told, rounded_down(cube.exact, k) + (k - 1) / 2, 0.0)
     counts[0] = cube.exact[0]
     # A count that is not told is rare, unless it is withheld.
     untold = np.minimum(cube.marks @ _expected(cube, counts), k - 1)
@@ -211,7 +212,7 @@ def _solve_noisy(cube: Cube, people: People, run: Run) -> float:
 def _limits(cube: Cube, told: Marks, *, k: int) -> dict[str, Any]:
     """What counts rounded down to multiples of ``k`` leave possible, where the number of people is known."""
     matrix = cube.marks[told].astype(float)
-    least = cube.exact[told] // k * k
+    least = rounded_down(cube.exact[told], k)
     return {
         "A_ub": np.vstack([matrix, -matrix]),
         "b_ub": np.concatenate([least + k - 1, -least]),

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from ctdc_pipeline.audit.similarity import Codes, Flags, Reals, closest, weights
 from ctdc_pipeline.counting.attributes import Progress
+from ctdc_pipeline.counting.rounding import rounded_down
 from ctdc_pipeline.errors import ParameterError
 from ctdc_pipeline.operations.limits import ONE_THREAD, UNLIMITED, Limits
 from ctdc_pipeline.privacy.contribution import UNIT
@@ -169,7 +170,7 @@ def _run(people: People, member: Flags, *, settings: Settings, number: int) -> R
         least = k_anonymous.least_group(settings.k)
         records[ANONYMOUS] = coded(k_anonymous.anonymised(table, k=least), domain=domain)
     exact = pair_counts(people.codes[inside], domain=domain)
-    counts = {ROUNDED: exact // settings.k * settings.k, NOISY: measured.noisy["pairs"] / UNIT, EXACT: exact}
+    counts = {ROUNDED: rounded_down(exact, settings.k), NOISY: measured.noisy["pairs"] / UNIT, EXACT: exact}
     return Run(
         member,
         inside,

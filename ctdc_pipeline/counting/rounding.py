@@ -5,12 +5,13 @@ Verification and the proofs have their own, so that they do not share a fault.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-Counts = TypeVar("Counts", int, npt.NDArray[np.int64])
+Counts = TypeVar("Counts", int, npt.NDArray[np.int64], npt.NDArray[np.float64])
 
 
 def rounded_down(counts: Counts, k: int) -> Counts:
@@ -30,4 +31,24 @@ def combination_columns(length: int) -> list[str]:
         >>> combination_columns(2)
         ['variable_1', 'value_1', 'variable_2', 'value_2']
     """
-    return [f"{part}_{place}" for place in range(1, length + 1) for part in ("variable", "value")]
+    return [name for columns in attribute_columns(length) for name in columns]
+
+
+def attribute_columns(length: int) -> list[tuple[str, str]]:
+    """The names of the two columns of each attribute of a combination: its variable and its value.
+
+    Example:
+        >>> attribute_columns(2)
+        [('variable_1', 'value_1'), ('variable_2', 'value_2')]
+    """
+    return [(f"variable_{place}", f"value_{place}") for place in range(1, length + 1)]
+
+
+def longest_combination(columns: Sequence[str]) -> int:
+    """How many attributes a combination can have in a table of these ``columns``.
+
+    Example:
+        >>> longest_combination(["length", "variable_1", "value_1", "variable_2", "value_2", "count"])
+        2
+    """
+    return next(length for length in range(len(columns), -1, -1) if set(combination_columns(length)) <= set(columns))

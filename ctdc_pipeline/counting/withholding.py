@@ -26,6 +26,7 @@ import pyarrow as pa
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_array
 
+from ctdc_pipeline.counting.rounding import attribute_columns, longest_combination
 from ctdc_pipeline.errors import PrivacyError
 from ctdc_pipeline.storage.tables import TEXT
 
@@ -104,10 +105,10 @@ class Groups:
     """
 
     def __init__(self, table: pa.Table) -> None:
-        self.length = sum(name.startswith("variable_") for name in table.column_names)
+        self.length = longest_combination(table.column_names)
         columns = [
-            list(zip(table[f"variable_{place}"].to_pylist(), table[f"value_{place}"].to_pylist(), strict=True))
-            for place in range(1, self.length + 1)
+            list(zip(table[variable].to_pylist(), table[value].to_pylist(), strict=True))
+            for variable, value in attribute_columns(self.length)
         ]
         self.attributes: list[Attribute] = sorted({cell for column in columns for cell in column if cell[0] is not None})
         self.names = names = sorted({name for name, _ in self.attributes})

@@ -23,6 +23,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ctdc_pipeline.counting.rounding import attribute_columns
 from ctdc_pipeline.errors import ParameterError, ResourceError, TableError
 from ctdc_pipeline.operations.compilation import leaf
 from ctdc_pipeline.privacy.accounting import epsilon_of, mu_of, mu_squared
@@ -265,11 +266,11 @@ def _table(measurements: Measurements) -> pa.Table:
         "kind": _texts(kind, kind < 0, pa.array(KINDS)),
         "length": pa.array(length.astype(np.int16), mask=kind != KINDS.index("lengths")),
     }
-    for number, attribute in enumerate((first, second), start=1):
+    for (variable, value), attribute in zip(attribute_columns(2), (first, second), strict=True):
         missing = attribute < 0
         known = np.where(missing, 0, attribute)
-        columns[f"variable_{number}"] = _texts(domain.column[known].astype(np.int32), missing, names)
-        columns[f"value_{number}"] = _texts(known.astype(np.int32), missing, texts)
+        columns[variable] = _texts(domain.column[known].astype(np.int32), missing, names)
+        columns[value] = _texts(known.astype(np.int32), missing, texts)
     columns["count"] = pa.array(np.concatenate([measurements.noisy[kind] for kind in KINDS]))
     promise = {
         "format": FORMAT,

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from ctdc_pipeline.counting.rounding import combination_columns
+from ctdc_pipeline.counting.rounding import attribute_columns, combination_columns
 from ctdc_pipeline.privacy.contribution import UNIT
 from ctdc_pipeline.privacy.measurements import Measurements
 from ctdc_pipeline.storage.tables import write_table
@@ -42,10 +42,10 @@ def noisy_counts(measurements: Measurements) -> pa.Table:
     texts = np.array([text for values in domain.values for text in values], dtype=object)
     names = np.array(domain.columns, dtype=object)
     columns: dict[str, pa.Array] = {"length": _whole((attributes[0] >= 0).astype(np.int64) + (attributes[1] >= 0))}
-    for place, attribute in enumerate(attributes, start=1):
+    for (variable, value), attribute in zip(attribute_columns(2), attributes, strict=True):
         missing = attribute < 0
-        columns[f"variable_{place}"] = pa.array(names[domain.column[attribute]], pa.string(), mask=missing)
-        columns[f"value_{place}"] = pa.array(texts[attribute], pa.string(), mask=missing)
+        columns[variable] = pa.array(names[domain.column[attribute]], pa.string(), mask=missing)
+        columns[value] = pa.array(texts[attribute], pa.string(), mask=missing)
     columns["count"] = _whole(np.rint(counts / UNIT))
     columns["count_from"] = _whole(np.floor((counts - spread) / UNIT))
     columns["count_to"] = _whole(np.ceil((counts + spread) / UNIT))

@@ -20,6 +20,7 @@ import pyarrow.compute
 
 from ctdc_pipeline.codebook.countries import countries
 from ctdc_pipeline.codebook.variables import Variable, codebook
+from ctdc_pipeline.counting.rounding import attribute_columns
 from ctdc_pipeline.products.country_shapes import shapes
 from ctdc_pipeline.products.inputs import Inputs
 from ctdc_pipeline.products.page import packed, page
@@ -210,13 +211,14 @@ class Attributes:
     def _numbers(self, rows: pa.Table, place: int) -> Codes:
         """Number of the attribute at a place of each combination."""
         variables = list(self.values)
-        which = _translated(rows[f"variable_{place}"], {name: index for index, name in enumerate(variables)})
-        distinct = rows[f"value_{place}"].unique().to_pylist()
-        column = _translated(rows[f"value_{place}"], {value: index for index, value in enumerate(distinct)})
+        variable, value = attribute_columns(place)[-1]
+        which = _translated(rows[variable], {name: index for index, name in enumerate(variables)})
+        distinct = rows[value].unique().to_pylist()
+        column = _translated(rows[value], {text: index for index, text in enumerate(distinct)})
         number = np.zeros((len(variables), len(distinct)), np.int64)
         for row, name in enumerate(variables):
-            own = {value: self.first[name] + index for index, value in enumerate(self.values[name])}
-            number[row] = [own.get(value, 0) for value in distinct]
+            own = {text: self.first[name] + index for index, text in enumerate(self.values[name])}
+            number[row] = [own.get(text, 0) for text in distinct]
         return number[which, column] if rows.num_rows else np.empty(0, np.int64)
 
 

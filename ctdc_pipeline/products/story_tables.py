@@ -26,7 +26,7 @@ import pyarrow as pa
 
 from ctdc_pipeline.codebook.countries import countries
 from ctdc_pipeline.codebook.variables import codebook
-from ctdc_pipeline.counting.rounding import rounded_down
+from ctdc_pipeline.counting.rounding import attribute_columns, longest_combination, rounded_down
 from ctdc_pipeline.products.inputs import Inputs
 from ctdc_pipeline.storage.files import queries
 from ctdc_pipeline.storage.tables import write_table
@@ -111,15 +111,15 @@ def table(victims: pa.Table, story: Story, *, k: int, aggregates: pa.Table | Non
     first = f"{by}, " if by else ""
     joined = f"USING ({by})" if by else "ON true"
     order = ", ".join((*story.by, f"list_position({of}, variable)", f"list_position({_values(story.of)}, value)", "value"))
-    places = range(1, 1 + sum(name.startswith("variable_") for name in aggregates.column_names) if aggregates is not None else 1)
+    length = longest_combination(aggregates.column_names) if aggregates is not None else 0
     cell = ", ".join([*(f"'{name}=' || {name}" for name in story.by), "variable || '=' || value"])
-    withheld = len(story.by) < len(places)
+    withheld = len(story.by) < length
     reported = f"list_sort([{cell}]) IN (SELECT attributes FROM reported)" if withheld else "true"
     untold = f"({_possible(story.of)} - cells) * {'people' if withheld else k - 1}"
     with queries() as connection:
         connection.register("victims", victims)
         if aggregates is not None:
-            parts = ", ".join(f"variable_{place} || '=' || value_{place}" for place in places)
+            parts = ", ".join(f"{variable} || '=' || {value}" for variable, value in attribute_columns(length))
             connection.register("aggregates", aggregates)
             connection.execute(
                 f"CREATE TABLE reported AS SELECT list_sort(list_filter([{parts}], lambda a: a IS NOT NULL)) AS attributes"

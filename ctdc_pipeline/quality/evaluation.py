@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from ctdc_pipeline.counting.attributes import Progress, Records, encode_together, require_core
 from ctdc_pipeline.counting.combinations import Layout, Suffixes, database, load_counts, phase
+from ctdc_pipeline.counting.rounding import rounded_down
 from ctdc_pipeline.errors import TableError
 from ctdc_pipeline.operations.limits import UNLIMITED, Limits
 from ctdc_pipeline.parameters import MAX_LENGTH, require_whole
@@ -165,7 +166,7 @@ def evaluate(
         row_ratio=round(after.rows / max(before.rows, 1), 6),
         empty_rows=int(after.weights[sizes == 0].sum()),
         attributes=len(before.value),
-        inexact_counts=int((after.support != before.support // k * k).sum()),
+        inexact_counts=int((after.support != rounded_down(before.support, k)).sum()),
         smallest_support=int(supports[sizes > 0].min()) if (sizes > 0).any() else None,
         leakage=tuple(_leakage(supports, sizes, after.weights, k=k)),
         combinations=tuple(combinations),

@@ -182,7 +182,7 @@ def _same_counts(
     k, base = contents.k, int(numbers.max(initial=0)) + 1
     if [said["length"] for said in embedded] != list(range(1, len(embedded) + 1)):
         return False
-    if {f"counts-{said['length']}" for said in embedded} | {"records", "data"} != texts.keys():
+    if {f"counts-{said['length']}" for said in embedded} | {"records", "data"} != set(texts):
         return False
     for said in embedded:
         size, least = said["length"], said["least"]
