@@ -58,7 +58,7 @@ def reportable_aggregates(counts: Path, *, k: int, length: int, anonymised: pa.T
     common = _common(counts, k=k, length=length)
     with queries(**_files(counts, 1)) as connection:
         people, years = connection.sql(
-            f"SELECT max(people)::BIGINT, max(years) FROM (SELECT sum(count) AS people,"
+            f"SELECT max(people)::BIGINT, max(years) FROM (SELECT sum(count) AS people,"  # noqa: S608
             f" count(*) FILTER (variable_1 = '{ALWAYS_KNOWN}') AS years FROM length_1 GROUP BY variable_1)"
         ).fetchall()[0]
     return common.filter(pa.array(~withhold(common, k=k, people=people or 0, years=years or 0, anonymised=anonymised)))
@@ -80,12 +80,12 @@ def _common(counts: Path, *, k: int, length: int) -> pa.Table:
     _require(k=k, length=length)
     places = [f"{part}_{place}" for place in range(1, length + 1) for part in ("variable", "value")]
     parts = " UNION ALL BY NAME ".join(
-        f"SELECT {size}::BIGINT AS length, * EXCLUDE (count), (count - count % {k})::BIGINT AS count"
+        f"SELECT {size}::BIGINT AS length, * EXCLUDE (count), (count - count % {k})::BIGINT AS count"  # noqa: S608
         f" FROM length_{size} WHERE count >= {k}"
         for size in range(length, 0, -1)
     )
     with queries(**_files(counts, length)) as connection:
-        query = f"SELECT length, {', '.join(places)}, count FROM ({parts}) ORDER BY ALL"
+        query = f"SELECT length, {', '.join(places)}, count FROM ({parts}) ORDER BY ALL"  # noqa: S608
         return connection.sql(query).to_arrow_table()
 
 
@@ -117,7 +117,7 @@ def rarity_by_length(counts: Path, *, k: int, length: int) -> pa.Table:
     """
     _require(k=k, length=length)
     parts = " UNION ALL ".join(
-        f"SELECT {size}::BIGINT AS length, count(*) AS distinct, count(*) FILTER (count >= {k}) AS reportable,"
+        f"SELECT {size}::BIGINT AS length, count(*) AS distinct, count(*) FILTER (count >= {k}) AS reportable,"  # noqa: S608
         f" count(*) FILTER (count < {k}) AS rare, count(*) FILTER (count = 1) AS unique FROM length_{size}"
         for size in range(1, length + 1)
     )
@@ -141,10 +141,10 @@ def miscounted_lengths(counts: Path, records: Path, *, length: int) -> tuple[int
     """
     filled = " + ".join(f'("{name}" IS NOT NULL)::INT' for name in codebook().names)
     with queries(records=records, **_files(counts, length)) as connection:
-        sizes = connection.sql(f"SELECT {filled} AS size, count(*) FROM records GROUP BY size").fetchall()
+        sizes = connection.sql(f"SELECT {filled} AS size, count(*) FROM records GROUP BY size").fetchall()  # noqa: S608
         wrong: list[int] = []
         for combined in range(1, length + 1):
-            counted = connection.sql(f"SELECT coalesce(sum(count), 0)::BIGINT FROM length_{combined}").fetchall()[0][0]
+            counted = connection.sql(f"SELECT coalesce(sum(count), 0)::BIGINT FROM length_{combined}").fetchall()[0][0]  # noqa: S608
             if counted != sum(comb(size, combined) * rows for size, rows in sizes):
                 wrong.append(combined)
     return tuple(wrong)

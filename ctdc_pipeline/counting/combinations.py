@@ -254,7 +254,7 @@ def load_counts(
         def insert() -> None:
             done, future = waiting.popleft()
             connection.register("piece", future.result())
-            connection.execute(f"INSERT INTO {name} SELECT * FROM piece").fetchall()
+            connection.execute(f"INSERT INTO {name} SELECT * FROM piece").fetchall()  # noqa: S608
             connection.unregister("piece")
             if progress:
                 progress(done)
@@ -387,7 +387,7 @@ def _keys(
 ) -> Iterator[pa.RecordBatch]:
     """The keys of all combinations that begin with one of ``suffixes``, in order, each with its count if that is enough."""
     load_counts(connection, "counts", suffixes, layout, limits=limits, progress=progress)
-    ordered = connection.sql(f"SELECT * FROM counts ORDER BY {', '.join(layout.names)}")
+    ordered = connection.sql(f"SELECT * FROM counts ORDER BY {', '.join(layout.names)}")  # noqa: S608
     yield from _added_up(ordered.to_arrow_reader(ROW_GROUP), minimum=minimum)
 
 

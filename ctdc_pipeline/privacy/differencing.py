@@ -135,9 +135,9 @@ def _read(connection: duckdb.DuckDBPyConnection, folder: Path, manifest: Mapping
     for counted in _counted(connection, folder, k=manifest["k"]):
         connection.execute(f"INSERT INTO figures {counted}")
         # If one count of a file is not a multiple of k, the file was not rounded down, and all its counts may be exact.
-        width = f"(SELECT CASE WHEN bool_and(count % {manifest['k']} = 0) THEN {manifest['k'] - 1} ELSE 0 END FROM figures)"
+        width = f"(SELECT CASE WHEN bool_and(count % {manifest['k']} = 0) THEN {manifest['k'] - 1} ELSE 0 END FROM figures)"  # noqa: S608
         connection.execute(
-            f"INSERT INTO {name} SELECT digest_of(attributes), attributes, count, count + {width} + slack FROM figures"
+            f"INSERT INTO {name} SELECT digest_of(attributes), attributes, count, count + {width} + slack FROM figures"  # noqa: S608
         )
         connection.execute("DELETE FROM figures")
     for file in sorted(folder.glob(ANONYMISED)):
@@ -152,7 +152,7 @@ def _read(connection: duckdb.DuckDBPyConnection, folder: Path, manifest: Mapping
             SELECT key, any_value(attributes) AS attributes, max(lower) AS lower, min(upper) AS upper FROM {name} GROUP BY key
         ), seen AS (SELECT key, max(rows) AS rows FROM {name}_rows WHERE NOT whole GROUP BY key)
         SELECT one.* EXCLUDE (lower), greatest(lower, coalesce(rows, 0)) AS lower FROM one LEFT JOIN seen USING (key)
-        """
+        """  # noqa: S608
     )
 
 
@@ -181,8 +181,8 @@ def _counted(connection: duckdb.DuckDBPyConnection, folder: Path, *, k: int) -> 
     if (folder / RECORDS).is_file():
         connection.register("records", open_parquet(folder / RECORDS))
         columns = ", ".join(f'"{name}"' for name in names)
-        cells = f"UNPIVOT (SELECT {columns} FROM records) ON * INTO NAME variable VALUE value"
-        yield f"SELECT [variable || '=' || value], count(*), 0 FROM ({cells}) GROUP BY ALL"
+        cells = f"UNPIVOT (SELECT {columns} FROM records) ON * INTO NAME variable VALUE value"  # noqa: S608
+        yield f"SELECT [variable || '=' || value], count(*), 0 FROM ({cells}) GROUP BY ALL"  # noqa: S608
     for file in sorted(folder.rglob("*.csv")):
         table = _csv(file)
         columns = _columns(connection, table)
@@ -191,7 +191,7 @@ def _counted(connection: duckdb.DuckDBPyConnection, folder: Path, *, k: int) -> 
         length = sum(column.startswith("variable_") for column in columns)
         if "variable_1" in columns and set(columns) == {"length", "count", *_places(length)}:
             parts = (f"variable_{position} || '=' || value_{position}" for position in range(1, length + 1))
-            yield f"SELECT list_filter({_list(*parts)}, lambda a: a IS NOT NULL), count::BIGINT, 0 FROM {table}"
+            yield f"SELECT list_filter({_list(*parts)}, lambda a: a IS NOT NULL), count::BIGINT, 0 FROM {table}"  # noqa: S608
             continue
         variable_columns = [column for column in columns if column in names]
         country_columns = {"by", "country", "name"} if "country" in columns else set[str]()
@@ -199,25 +199,25 @@ def _counted(connection: duckdb.DuckDBPyConnection, folder: Path, *, k: int) -> 
             raise PrivacyError(f"{file.name} contains counts in unknown columns", remedy="Let the differencing gate read them.")
         subject = f"CASE variable {' '.join(f'WHEN {_text(name)} THEN {_text(_known(name))}' for name in names)} END"
         if file.name == KNOWN:
-            single = f"(SELECT variable_1 AS variable, count FROM {_csv(folder / AGGREGATES)} WHERE length = '1')"
-            accounted = f"SELECT {subject} AS subject, sum({_max_people(k)})::BIGINT AS most FROM {single} GROUP BY subject"
+            single = f"(SELECT variable_1 AS variable, count FROM {_csv(folder / AGGREGATES)} WHERE length = '1')"  # noqa: S608
+            accounted = f"SELECT {subject} AS subject, sum({_max_people(k)})::BIGINT AS most FROM {single} GROUP BY subject"  # noqa: S608
             yield f"""
                 SELECT [subject], count::BIGINT, {_slack("count::BIGINT", "most", k=k)} FROM {table} JOIN ({accounted})
                 ON subject = variable || '={ANY}'
-            """
-            yield f"SELECT DISTINCT []::VARCHAR[], denominator::BIGINT, 0 FROM {table}"
+            """  # noqa: S608
+            yield f"SELECT DISTINCT []::VARCHAR[], denominator::BIGINT, 0 FROM {table}"  # noqa: S608
             continue
         fixed = [f"{_text(column)} || '=' || {column}" for column in variable_columns]
         fixed += ["\"by\" || '=' || country"] if country_columns else []
         value_attribute = ["variable || '=' || value"] if "variable" in columns else []
-        yield f"SELECT list_filter({_list(*fixed, *value_attribute)}, lambda a: a IS NOT NULL), count::BIGINT, 0 FROM {table}"
+        yield f"SELECT list_filter({_list(*fixed, *value_attribute)}, lambda a: a IS NOT NULL), count::BIGINT, 0 FROM {table}"  # noqa: S608
         if "denominator" in columns:
             attributes = f"list_filter({_list(*fixed, subject)}, lambda a: a IS NOT NULL)"
             whole = "any_value(denominator::BIGINT)"
             yield f"""
                 SELECT {attributes} AS attributes, {whole}, {_slack(whole, f"sum({_max_people(k)})::BIGINT", k=k)}
                 FROM {table} WHERE denominator IS NOT NULL GROUP BY attributes
-            """
+            """  # noqa: S608
 
 
 def _max_people(k: int) -> str:
@@ -244,13 +244,13 @@ def _known(name: str) -> str:
 
 def _within(connection: duckdb.DuckDBPyConnection, *, k: int, length: int, last_year: int) -> list[dict[str, Any]]:
     """Find what one release discloses by itself."""
-    findings = _findings(connection, "counted", f"SELECT attributes, lower, upper FROM now WHERE lower >= 1 AND upper < {k}")
+    findings = _findings(connection, "counted", f"SELECT attributes, lower, upper FROM now WHERE lower >= 1 AND upper < {k}")  # noqa: S608
     findings += _findings(connection, "contradictory", "SELECT attributes, lower, upper FROM now WHERE lower > upper")
-    small = f"SELECT attributes, rows, rows FROM now_rows WHERE whole AND rows < {k}"
+    small = f"SELECT attributes, rows, rows FROM now_rows WHERE whole AND rows < {k}"  # noqa: S608
     findings += _findings(connection, "k-anonymised", small)
     # Differences with bounds as wide as rounding leaves them cannot be between 1 and k - 1, so only narrower ones are subtracted.
     connection.execute(
-        f"CREATE OR REPLACE TABLE narrow AS SELECT * FROM now WHERE upper - lower <= {k - 2} AND lower <= upper AND upper > 0"
+        f"CREATE OR REPLACE TABLE narrow AS SELECT * FROM now WHERE upper - lower <= {k - 2} AND lower <= upper AND upper > 0"  # noqa: S608
     )
     connection.execute(_PARTS)
     findings += _findings(connection, "parent less child", _NESTED.format(k=k))
@@ -348,7 +348,7 @@ def _hidden(*, length: int, last_year: int, k: int) -> str:
             wholes.lower - children.upper - (size - told - 1) * {k - 1} AS least, {k - 1}
         FROM wholes JOIN children USING (parent, variable) JOIN sizes USING (variable)
         WHERE told < size AND least >= 1
-    """
+    """  # noqa: S608
 
 
 def _between(
@@ -360,14 +360,14 @@ def _between(
         SELECT now.attributes, greatest(now.lower - before.upper, before.lower - now.upper) AS least,
             greatest(now.upper - before.lower, before.upper - now.lower) AS most
         FROM now JOIN before USING (key) WHERE least >= 1 AND most < {k}
-    """
+    """  # noqa: S608
     findings = _findings(connection, "came or went", changed, release=version)
     # Both sides are exact here, and a row that is in only one of them reveals all its values.
     rows = f"""
         SELECT coalesce(n.attributes, b.attributes), abs(coalesce(n.rows, 0) - coalesce(b.rows, 0)) AS change, change
         FROM now_rows AS n FULL JOIN before_rows AS b USING (key, whole)
         WHERE change BETWEEN 1 AND {k - 1} AND EXISTS (FROM now_rows) AND EXISTS (FROM before_rows)
-    """
+    """  # noqa: S608
     findings += _findings(connection, "k-anonymised rows came or went", rows, release=version)
     if _contents(manifest) == _contents(earlier):
         # Both count the same people, so a bound from either holds for both. Where the two contradict each other, the deliveries
@@ -385,7 +385,7 @@ def _between(
                 WHERE n.key IS NOT NULL AND b.key IS NOT NULL OR len(coalesce(n.attributes, b.attributes)) <= {lengths}
             ) SELECT key, attributes, if(joined.lower <= joined.upper, joined.lower, published_lower) AS lower,
                 if(joined.lower <= joined.upper, joined.upper, published_upper) AS upper FROM joined
-        """
+        """  # noqa: S608
         connection.execute(both)
         with _as_now(connection, "combined"):
             together = _within(connection, k=k, length=lengths, last_year=manifest["last_year"])

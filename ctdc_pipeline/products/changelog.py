@@ -109,7 +109,7 @@ def _counts(new: Path, old: Path) -> tuple[tuple[str, ...], ...]:
                 count(*) FILTER (n.count > o.count), count(*) FILTER (n.count < o.count),
                 coalesce(sum(o.count), 0)::BIGINT, coalesce(sum(n.count), 0)::BIGINT
             FROM n FULL JOIN o USING (variable, value) WHERE n.count IS DISTINCT FROM o.count GROUP BY ALL ORDER BY ALL
-        """
+        """  # noqa: S608
         rows = connection.sql(query).fetchall()
     return tuple((name, *map(_figure, figures)) for name, *figures in rows)
 

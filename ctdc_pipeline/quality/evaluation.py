@@ -309,7 +309,7 @@ def _count(
     keys = ", ".join(layout.names)
     load_counts(connection, "parts", suffixes, layout, limits=limits, progress=progress)
     connection.execute(
-        f"CREATE OR REPLACE TABLE {name} AS SELECT {keys}, sum(n)::BIGINT AS n FROM parts GROUP BY {keys}"
+        f"CREATE OR REPLACE TABLE {name} AS SELECT {keys}, sum(n)::BIGINT AS n FROM parts GROUP BY {keys}"  # noqa: S608
     ).fetchall()
     connection.execute("DROP TABLE parts").fetchall()
 
@@ -317,10 +317,10 @@ def _count(
 def _compare(connection: duckdb.DuckDBPyConnection, layout: Layout, *, k: int) -> tuple[Combinations, list[Bucket]]:
     """Compare the counts of one length in the tables `sensitive` and `synthetic`."""
     distinct, rare, unique = connection.sql(
-        f"SELECT count(*), count(*) FILTER (n < {k}), count(*) FILTER (n = 1) FROM sensitive"
+        f"SELECT count(*), count(*) FILTER (n < {k}), count(*) FILTER (n = 1) FROM sensitive"  # noqa: S608
     ).fetchall()[0]
     synthetic, leaked, fabricated = connection.sql(
-        f"SELECT count(*), count(*) FILTER (coalesce(s.n, 0) < {k}), count(*) FILTER (s.n IS NULL)"
+        f"SELECT count(*), count(*) FILTER (coalesce(s.n, 0) < {k}), count(*) FILTER (s.n IS NULL)"  # noqa: S608
         f" FROM synthetic AS y LEFT JOIN sensitive AS s USING ({', '.join(layout.names)})"
     ).fetchall()[0]
     fidelity, buckets = _kept(connection, layout, k=k)
@@ -342,7 +342,7 @@ def _kept(connection: duckdb.DuckDBPyConnection, layout: Layout, *, k: int) -> t
             SELECT bucket, count(*), count(*) FILTER (after = 0), sum({PARTS} * least(after, before)::HUGEINT // before),
                 sum(abs(after - before)), sum(before)
             FROM pairs GROUP BY bucket
-            """
+            """  # noqa: S608
         ).fetchall()
     }
     buckets = [

