@@ -24,7 +24,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import coo_array
+from scipy.sparse import coo_array, csr_array
+from scipy.sparse.csgraph import connected_components
 
 from ctdc_pipeline.counting.rounding import attribute_columns, longest_combination
 from ctdc_pipeline.errors import PrivacyError
@@ -75,10 +76,11 @@ def withhold(
     shown = Shown(groups, anonymised)
     reported = np.ones(len(groups), np.bool_)
     # What is withheld loosens bounds, so no other overlaps appear.
-    overlaps = list(_overlaps(groups, _bounds(groups, reported, shown, k=k, people=people, years=years)))
+    bounds = _bounds(groups, reported, shown, k=k, people=people, years=years)
+    overlaps = list(_overlaps(groups, bounds))
     findings = set[_Finding]()
+    solved: dict[frozenset[_Finding], Numbers] = {}
     while True:
-        bounds = _bounds(groups, reported, shown, k=k, people=people, years=years)
         found = {
             *_disclosing(
                 [
@@ -95,7 +97,8 @@ def withhold(
             withheld[ordered["place"].to_numpy()] = ~reported
             return withheld
         findings |= found
-        reported = ~_fewest(groups, findings, before=~reported)
+        reported = ~_fewest(groups, findings, before=~reported, solved=solved)
+        bounds = _bounds(groups, reported, shown, k=k, people=people, years=years)
 
 
 class Groups:
@@ -161,6 +164,11 @@ class Groups:
             within = [place for place in range(self.length) if places >> place & 1]
             found[rows, places] = self.rows(self.key(self.parts[np.ix_(rows, np.array(within))]))
         return found
+
+    @cached_property
+    def subsets_by_places(self) -> Numbers:
+        """The same by set of places and row, which is faster to read set by set."""
+        return np.ascontiguousarray(self.subsets.T, np.int64)
 
     @cached_property
     def sizes(self) -> Numbers:
@@ -296,7 +304,7 @@ def _disclosing(proofs: Iterable[_Proof], *, k: int) -> Iterator[_Finding]:
         best = [max(least) for least in zip(*(proof.least for proof in own), strict=True)]
         for proof in own:
             misled = any(0 < bound < k and least > 0 for bound, least in zip(best, proof.least, strict=True))
-            if misled or (proof.short and max(proof.least[1:]) > 0):
+            if misled or (proof.short and proof.least[-1] > 0):
                 yield proof.finding
 
 
@@ -342,13 +350,14 @@ def _narrow(groups: Groups, narrowable: Numbers, lower: Numbers, upper: Numbers)
     """Apply |S & T| + |X| >= |S| + |T|, where X is what S and T share, to all four, where S & T is ``narrowable``."""
     for size in range(2, groups.length + 1):
         rows = narrowable[groups.size[narrowable] == size]
-        subsets = groups.subsets[rows].astype(np.int64)
+        subsets = groups.subsets_by_places[:, rows]
         for one, other in _splits(size):
-            s, t, x = subsets[:, one], subsets[:, other], subsets[:, one & other]
-            lower[rows] = np.maximum(lower[rows], lower[s] + lower[t] - upper[x])
-            _lessen(upper, s, upper[x] + upper[rows] - lower[t])
-            _lessen(upper, t, upper[x] + upper[rows] - lower[s])
-            better = np.flatnonzero((least := lower[s] + lower[t] - upper[rows]) > lower[x])
+            s, t, x = subsets[one], subsets[other], subsets[one & other]
+            lower_s, lower_t, upper_x, upper_rows = lower[s], lower[t], upper[x], upper[rows]
+            lower[rows] = np.maximum(lower[rows], lower_s + lower_t - upper_x)
+            _lessen(upper, s, upper_x + upper_rows - lower_t)
+            _lessen(upper, t, upper_x + upper_rows - lower_s)
+            better = np.flatnonzero((least := lower_s + lower_t - upper_rows) > lower[x])
             np.maximum.at(lower, x[better], least[better])
 
 
@@ -570,10 +579,11 @@ def _values(groups: Groups, reported: Marks, bounds: _Bounds, *, k: int, years: 
             yield from (_Finding((row,), year) for year in own[~reported[own]].tolist() or [-1])
 
 
-def _fewest(groups: Groups, findings: Iterable[_Finding], *, before: Marks) -> Marks:
+def _fewest(groups: Groups, findings: Iterable[_Finding], *, before: Marks, solved: dict[frozenset[_Finding], Numbers]) -> Marks:
     """The smallest set of rows without which no finding keeps all its premises, by integer programming.
 
     With each row go all rows that contain it. Of sets of like size it prefers the one closer to what was withheld ``before``.
+    Findings that share no rows are decided apart, and only once: ``solved`` has the rows to withhold for sets of findings.
     """
     findings = sorted(findings, key=lambda finding: (finding.premises, finding.proved))
     cost = {row: len(groups.containing(row)) for finding in findings for row in finding.premises}
@@ -581,40 +591,69 @@ def _fewest(groups: Groups, findings: Iterable[_Finding], *, before: Marks) -> M
         [row for row in finding.premises if cost[row] <= MAX_COST_RATIO * min(cost[other] for other in finding.premises)]
         for finding in findings
     ]
-    rows = sorted(set[int]().union(*(groups.containing(row).tolist() for row in {row for choice in choices for row in choice})))
-    number = {row: place for place, row in enumerate(rows)}
+    deciding = np.zeros(len(groups) + 1, np.bool_)
+    deciding[[row for choice in choices for row in choice]] = True
+    withholdable = deciding[groups.subsets].any(axis=1)
+    deciding[[finding.proved for finding in findings if finding.proved >= 0 and withholdable[finding.proved]]] = True
+    # Rows that contain the same deciding rows are withheld together: one variable stands for all of them.
+    rows = np.flatnonzero(withholdable)
+    contained = np.sort(np.where(deciding[groups.subsets[rows]], groups.subsets[rows], -1), axis=1)
+    sets, variable = np.unique(contained, axis=0, return_inverse=True)
+    number = dict(zip(rows[deciding[rows]].tolist(), variable[deciding[rows]].tolist(), strict=True))
+    # A line of the programme: what stands for its rows adds up to at least so many.
     entries: list[tuple[int, int, int]] = []
     least: list[int] = []
+    about: list[tuple[_Finding, int]] = []
     for finding, choice in zip(findings, choices, strict=True):
         if finding.proved >= 0 and finding.proved not in number:
             continue  # it will be reported
+        about.append((finding, len(least)))
         entries += [(len(least), number[row], 1) for row in choice]
         if finding.proved >= 0:
             entries.append((len(least), number[finding.proved], -1))
         least.append(int(finding.proved < 0))
-    for row in rows:
-        for place in range(int(groups.size[row])):
-            part = int(groups.subsets[row, (1 << int(groups.size[row])) - 1 ^ 1 << place])
-            if part in number:
-                entries += [(len(least), number[row], 1), (len(least), number[part], -1)]
-                least.append(0)
+    within = [{number[row] for row in parts if row >= 0} - {own} for own, parts in enumerate(sets.tolist())]
+    for own, parts in enumerate(within):
+        for part in parts.difference(*(within[other] for other in parts)):
+            entries += [(len(least), own, 1), (len(least), part, -1)]
+            least.append(0)
     lines, columns, values = zip(*entries, strict=True)
-    matrix = coo_array((values, (lines, columns)), shape=(len(least), len(rows))).tocsr()
-    # SciPy's annotations know numbers only, where it takes arrays.
-    at_least: Any = np.array(least)
-    found = milp(
-        np.where(before[rows], COST_AGAIN, 1.0),
+    matrix = coo_array((values, (lines, columns)), shape=(len(least), len(sets))).tocsr()
+    size = len(least) + len(sets)
+    links = coo_array((np.ones(len(lines)), (np.array(lines), len(least) + np.array(columns))), shape=(size, size))
+    apart = connected_components(links, directed=False)[1]
+    together: dict[int, list[_Finding]] = defaultdict(list)
+    for finding, line in about:
+        together[int(apart[line])].append(finding)
+    known = {part: frozenset(own) for part, own in together.items()}
+    new = np.isin(apart, [part for part, own in known.items() if own not in solved])
+    new_lines, new_columns = np.flatnonzero(new[: len(least)]), np.flatnonzero(new[len(least) :])
+    withheld = np.zeros(len(groups), np.bool_)
+    if len(new_columns):
+        weights = np.bincount(variable, np.where(before[rows], COST_AGAIN, 1.0))[new_columns]
+        chosen = np.zeros(len(sets), np.bool_)
+        chosen[new_columns] = _solution(matrix[new_lines][:, new_columns], np.array(least)[new_lines], weights)
+        part_of = apart[len(least) + variable]
+        for part, own in known.items():
+            solved.setdefault(own, rows[chosen[variable] & (part_of == part)])
+    for own in known.values():
+        withheld[solved[own]] = True
+    return withheld
+
+
+def _solution(matrix: csr_array, at_least: Any, weights: npt.NDArray[np.float64]) -> Marks:
+    """The lightest set of columns that adds up to ``at_least`` in each line. Raises PrivacyError if none is found."""
+    solution = milp(
+        weights,
         constraints=LinearConstraint(matrix, at_least, np.inf),
-        integrality=np.ones(len(rows)),
+        integrality=np.ones(len(weights)),
         bounds=Bounds(0, 1),
         options={"mip_rel_gap": MAX_EXCESS},
     )
-    chosen = None if found.x is None else found.x > 0.5
+    chosen = None if solution.x is None else solution.x > 0.5
     if chosen is None or (matrix @ chosen < at_least).any():
         raise PrivacyError("no choice of combinations to withhold was found", remedy="Report shorter combinations.")
-    withheld = np.zeros(len(groups), np.bool_)
-    withheld[np.array(rows)[chosen]] = True
-    return withheld
+    return chosen
 
 
 def split(records: pa.Table, withheld: pa.Table) -> pa.Table:
