@@ -45,7 +45,10 @@ def reportable_aggregates(home: DataHome, engine: Engine) -> Materialized:
     write_parquet(reported, path)
     withheld = aggregates.withheld_aggregates(counts, reported, k=engine.k, length=engine.reporting_length)
     write_parquet(withheld.group_by("length").aggregate([([], "count_all")]).sort_by("length"), zones.table("counts", "withheld"))
-    return table_result(path, k=engine.k, reporting_length=engine.reporting_length, withheld=len(withheld))
+    percent = round(100 * len(withheld) / max(1, len(reported) + len(withheld)), 2)
+    return table_result(
+        path, k=engine.k, reporting_length=engine.reporting_length, withheld=len(withheld), withheld_percent=percent
+    )
 
 
 @dg.asset(key=["counts", "rarity_by_length"], deps=[combinations])

@@ -593,7 +593,7 @@ def _fewest(groups: Groups, findings: Iterable[_Finding], *, before: Marks, solv
     ]
     deciding = np.zeros(len(groups) + 1, np.bool_)
     deciding[[row for choice in choices for row in choice]] = True
-    withholdable = deciding[groups.subsets].any(axis=1)
+    withholdable: Marks = np.any(deciding[groups.subsets], axis=1)
     deciding[[finding.proved for finding in findings if finding.proved >= 0 and withholdable[finding.proved]]] = True
     # Rows that contain the same deciding rows are withheld together: one variable stands for all of them.
     rows = np.flatnonzero(withholdable)
@@ -641,7 +641,7 @@ def _fewest(groups: Groups, findings: Iterable[_Finding], *, before: Marks, solv
     return withheld
 
 
-def _solution(matrix: csr_array, at_least: Any, weights: npt.NDArray[np.float64]) -> Marks:
+def _solution(matrix: csr_array, at_least: Any, weights: Any) -> Marks:
     """The lightest set of columns that adds up to ``at_least`` in each line. Raises PrivacyError if none is found."""
     solution = milp(
         weights,

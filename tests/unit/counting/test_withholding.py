@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from scipy.optimize import Bounds, LinearConstraint, milp
 
+from ctdc_pipeline.counting import withholding
 from ctdc_pipeline.counting.aggregates import reportable_aggregates, withheld_aggregates
 from ctdc_pipeline.counting.combinations import count_combinations
 from ctdc_pipeline.counting.withholding import split
@@ -83,3 +84,21 @@ def test_no_small_group_follows_from_two_counts(tmp_path: Path, seed: int) -> No
         if len(group) > 1:
             assert not any(group.items() <= record.items() for record in apart.to_pylist())
     assert all(apart[name].drop_null().to_pylist().count("a") == table[name].to_pylist().count("a") for name in NAMES)
+
+
+@pytest.mark.parametrize(
+    ("least", "short", "found"),
+    [
+        ((22, 22, -1), True, False),  # the published rows show that it is common: known to be withheld
+        ((22, 22, 22), True, True),  # a reader of two counts alone would take it for rare
+        ((22, 22, 22), False, False),
+        ((5, 5, -1), True, True),
+        ((22, 5, -1), True, True),  # who does not narrow the bounds would take it for rare
+        ((5, 0, 0), False, True),
+        ((0, 0, 0), True, False),
+    ],
+)
+def test_a_withheld_group_that_is_known_to_be_common_needs_no_more(least: tuple[int, ...], short: bool, found: bool) -> None:
+    """Guards against withholding that runs away: 58% of a table were withheld to hide that withheld groups were common."""
+    proof = withholding._Proof(withholding._Finding((1, 2), proved=7), least, short)  # pyright: ignore[reportPrivateUsage]
+    assert bool(list(withholding._disclosing([proof], k=10))) is found  # pyright: ignore[reportPrivateUsage]
