@@ -27,9 +27,15 @@ class Listing:
 
 
 def since(before: Path | None, manifest: Mapping[str, Any], folder: Path) -> tuple[Listing, ...]:
-    """What changed between the release in the folder ``before`` and the one in ``folder``, whose manifest is ``manifest``.
+    """Compare a release with the one before.
 
-    Nothing for a first release, which has none before. A listing without rows means: as before.
+    Args:
+        before: the folder of the release before; None for a first release.
+        manifest: what the new release says of itself.
+        folder: the files of the new release.
+
+    Returns:
+        Listings by title. One without rows means that nothing changed. Empty for a first release.
     """
     if before is None:
         return ()

@@ -36,7 +36,12 @@ SCHEMA = pa.schema(
 
 
 def write(inputs: Inputs, folder: Path) -> None:
-    """Write ``map.csv``, ``map_<role>.geojson`` for each of ``ROLES``, and ``map.html`` into ``folder``."""
+    """Write ``map.csv``, ``map_<role>.geojson`` for each of ``ROLES``, and ``map.html``.
+
+    Args:
+        inputs: what a release is made of.
+        folder: where the files go. It is made if it is not there.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     told = profiles(inputs.victims, k=inputs.k, aggregates=inputs.aggregates)
     write_table(told, folder / "map.csv")
@@ -47,9 +52,15 @@ def write(inputs: Inputs, folder: Path) -> None:
 
 
 def profiles(victims: pa.Table, *, k: int, aggregates: pa.Table | None = None) -> pa.Table:
-    """Protected figures of each country in each of ``ROLES``, in the columns of ``SCHEMA``.
+    """Return the protected figures of each country in each of ``ROLES``.
 
-    A country below ``k`` is not in it. Rows in the order of role, country, and the codebook.
+    Args:
+        victims: the complete records, as text, null for missing.
+        k: the resolution. A country with fewer people is left out.
+        aggregates: the reported counts, as for ``story_tables.table``.
+
+    Returns:
+        The columns of ``SCHEMA``, in the order of role, country and codebook.
     """
     rows: list[dict[str, Any]] = []
     for role in ROLES:
@@ -66,7 +77,13 @@ def profiles(victims: pa.Table, *, k: int, aggregates: pa.Table | None = None) -
 
 
 def geojson(told: pa.Table, *, role: str, notice: str = "") -> dict[str, Any]:
-    """The countries of one role as features (RFC 7946); where a country has no shape, its geometry is null."""
+    """Return the countries of one role as features (RFC 7946). A country without a shape has no geometry.
+
+    Args:
+        told: what ``profiles`` returns.
+        role: one of ``ROLES``.
+        notice: a sentence that stands before the disclaimer.
+    """
     features = [
         {
             "type": "Feature",
@@ -86,7 +103,12 @@ def geojson(told: pa.Table, *, role: str, notice: str = "") -> dict[str, Any]:
 
 
 def render(told: pa.Table, inputs: Inputs) -> bytes:
-    """The page, made of what ``profiles`` tells; of ``inputs`` only what names the release."""
+    """Return the page of the map.
+
+    Args:
+        told: what ``profiles`` returns.
+        inputs: what names the release; its tables are not used.
+    """
     data = {
         "version": inputs.version,
         "k": inputs.k,

@@ -45,7 +45,16 @@ _NUMBERS = {
 
 
 def write(inputs: Released, folder: Path, *, abouts: Mapping[str, str]) -> None:
-    """Describe all files of ``folder`` but itself; ``abouts`` says what is in them, by name. Raises OSError."""
+    """Describe all files of a release in ``datapackage.json``.
+
+    Args:
+        inputs: what names the release.
+        folder: the files. The descriptor itself is not described.
+        abouts: what is in each file, by name.
+
+    Raises:
+        OSError: a file cannot be read or written.
+    """
     about = imprint()
     package = {
         "$schema": f"{_PROFILES}/datapackage.json",

@@ -46,7 +46,16 @@ TOTALS = ("Records", "Values of the variables that the k-anonymised dataset has"
 
 
 def write(inputs: Inputs, folder: Path) -> None:
-    """The dataset as CSV, and what it keeps beside what the synthetic one keeps. Raises OSError, ResourceError."""
+    """Write the dataset as CSV, and what it keeps beside what the synthetic one keeps.
+
+    Args:
+        inputs: what a release is made of.
+        folder: where the files go.
+
+    Raises:
+        OSError: a file cannot be written.
+        ResourceError: the disk does not suffice.
+    """
     published = anonymised(inputs.victims, k=least_group(inputs.k))
     write_table(published, folder / f"{NAME}.csv")
     write_table(summary(inputs, published), folder / f"{SUMMARY}.csv")
@@ -63,9 +72,14 @@ def least_group(k: int) -> int:
 
 
 def anonymised(victims: pa.Table, *, k: int = K) -> pa.Table:
-    """What may be published of ``victims``: the quasi-identifiers, each row a multiple of ``k`` times, sorted.
+    """Return what may be published of real records: the quasi-identifiers of those who are alike.
 
-    The result follows from the records alone, whatever their order.
+    Args:
+        victims: the complete records, as text, null for missing.
+        k: the size of the smallest group. Each row occurs a multiple of ``k`` times.
+
+    Returns:
+        The quasi-identifiers, sorted. The result does not depend on the order of ``victims``.
     """
     names = quasi_identifiers()
     texts = [_codes(victims[name]) for name in names]
@@ -85,9 +99,15 @@ def anonymised(victims: pa.Table, *, k: int = K) -> pa.Table:
 
 
 def summary(inputs: Inputs, published: pa.Table) -> pa.Table:
-    """Records and values that either dataset keeps of the complete records: ``kept``, ``k_anonymised`` and ``synthetic``.
+    """Compare how much of the complete records the two datasets keep.
 
-    In whole percent, rounded down, of protected counts; a synthetic record is nobody's, so of records there is no share.
+    Args:
+        inputs: what a release is made of.
+        published: the k-anonymised records, as ``anonymised`` returns them.
+
+    Returns:
+        ``kept`` (what is counted), ``k_anonymised`` and ``synthetic`` (whole percent of protected counts, rounded down). A
+        synthetic record is nobody's, so there is no share of records for it.
     """
     names = codebook().names
     before = {name: _protected(inputs.victims, name, k=inputs.k) for name in names}

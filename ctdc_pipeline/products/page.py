@@ -42,10 +42,18 @@ def page(
     notice: str = "",
     **words: Any,
 ) -> bytes:
-    """The page of ``template`` with the styles and ``scripts``, or without any script.
+    """Return the page of a template, with its styles and scripts in it.
 
-    ``data`` (JSON) and ``blocks`` (texts of ``packed`` by name) are for the scripts, ``words`` for the template, which escapes
-    them. A ``notice`` stands above everything else.
+    Args:
+        template: the name of a file in ``pages/``.
+        scripts: the names of the scripts; none for a page without any.
+        data: what the scripts show, as JSON.
+        blocks: texts of ``packed`` by name, for the scripts.
+        notice: a sentence that stands above everything else.
+        **words: what the template names. It escapes them.
+
+    Returns:
+        The page as UTF-8.
     """
     script = "".join(["'use strict';\n", *map(resource, scripts)]) if scripts else ""
     style = resource("page.css")

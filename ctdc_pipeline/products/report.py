@@ -33,9 +33,19 @@ PROVED = (f"{RECORDS}.csv", f"{AGGREGATES}.csv", f"{k_anonymous.NAME}.csv")
 
 
 def write(inputs: Inputs, folder: Path, *, manifest: Mapping[str, Any], changes: Sequence[Listing]) -> dict[str, str]:
-    """Write ``FILE`` into ``folder``, which holds all other products, and return its plots as SVG by name.
+    """Write the quality report.
 
-    ``manifest`` says of this release what the proofs found and who delivered; ``changes`` what is new. Raises OSError.
+    Args:
+        inputs: what a release is made of.
+        folder: all other products, and where the report goes.
+        manifest: what the proofs found, and who delivered.
+        changes: what ``changelog.since`` returns.
+
+    Returns:
+        The plots of the report as SVG, by name.
+
+    Raises:
+        OSError: a file cannot be written.
     """
     kept_values = _read(folder / f"{k_anonymous.SUMMARY}.csv")
     buckets = kept(inputs.aggregates, inputs.synthetic, k=inputs.k, length=inputs.length)

@@ -37,7 +37,13 @@ Codes = npt.NDArray[np.int64]
 
 
 def write(inputs: Inputs, folder: Path, *, most_bytes: int = MOST_BYTES) -> None:
-    """Write ``showcase.html`` into ``folder``."""
+    """Write ``showcase.html``.
+
+    Args:
+        inputs: what a release is made of.
+        folder: where the file goes. It is made if it is not there.
+        most_bytes: the size of the file. Longer combinations are left out where it does not suffice; the page says which.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FILE).write_bytes(
         render(
@@ -88,9 +94,19 @@ def render(
     citation: str = "",
     most_bytes: int = MOST_BYTES,
 ) -> bytes:
-    """The page. ``synthetic``: the release variables as text, null for missing; ``aggregates``: as they are released.
+    """Return the page.
 
-    ``known_people`` as ``known_counts`` gives it.
+    Args:
+        synthetic: the synthetic records, as text, null for missing.
+        aggregates: the reported counts.
+        version: the name of the release.
+        k: the resolution.
+        length: the reporting length.
+        last_year: the last year of registration.
+        known_people: what ``known_counts`` returns.
+        notice: a sentence that stands above everything else.
+        citation: how to cite the release.
+        most_bytes: as for ``write``.
     """
     attributes = Attributes.of(synthetic, aggregates)
     codes = np.column_stack([attributes.codes(synthetic[name], name) for name in codebook().names])

@@ -79,7 +79,16 @@ STORIES = (
 
 
 def write(inputs: Inputs, folder: Path) -> None:
-    """One CSV a story, ``story_<name>.csv``, and ``known_values.csv``. Raises OSError, ResourceError."""
+    """Write one CSV a story, ``story_<name>.csv``, and ``known_values.csv``.
+
+    Args:
+        inputs: what a release is made of.
+        folder: where the files go.
+
+    Raises:
+        OSError: a file cannot be written.
+        ResourceError: the disk does not suffice.
+    """
     for story in STORIES:
         write_table(table(inputs.victims, story, k=inputs.k, aggregates=inputs.aggregates), folder / file_name(story))
     write_table(known(inputs.victims, k=inputs.k, aggregates=inputs.aggregates), folder / f"{KNOWN}.csv")
@@ -96,11 +105,18 @@ def subjects() -> list[str]:
 
 
 def table(victims: pa.Table, story: Story, *, k: int, aggregates: pa.Table | None = None) -> pa.Table:
-    """The protected figures: a row of ``schema(story)`` for each count that may be told, in the order of the codebook.
+    """Return the protected figures of a story.
 
-    Percentages have one decimal, and the true one, of the actual counts, is within ``percentage_from`` and ``percentage_to``.
-    What the release's ``aggregates`` withhold, of the combinations that they are long enough for, is not told. An untold value
-    can then be common, so no interval takes it to be rare.
+    Args:
+        victims: the complete records, as text, null for missing.
+        story: which variable or group of flags is counted, and what it is broken down by.
+        k: the resolution. Counts below it are left out; others are rounded down to a multiple of it.
+        aggregates: the reported counts. What they withhold is not told here either. An untold value can then be common, so no
+            interval takes it to be rare.
+
+    Returns:
+        The columns of ``schema(story)``, a row for each count that may be told, in the order of the codebook. Percentages have
+        one decimal. The true percentage is between ``percentage_from`` and ``percentage_to``.
     """
     flags = [variable.name for variable in codebook().variables if variable.group == story.of and variable.kind == "flag"]
     of = flags or [story.of]
@@ -158,10 +174,18 @@ def table(victims: pa.Table, story: Story, *, k: int, aggregates: pa.Table | Non
 
 
 def known(victims: pa.Table, *, k: int, aggregates: pa.Table | None = None) -> pa.Table:
-    """Of how many people each of ``subjects`` is known, out of all, in the columns ``FIGURES``; ``value`` is always ``ANY``.
+    """Return of how many people each of ``subjects`` is known, out of all.
 
     ``count`` is the denominator that ``table`` gives for the subject alone, and ``denominator`` the number of people, rounded
-    down. So neither these nor their difference, the people of whom nothing is known, tell a group smaller than ``k``.
+    down. So neither these nor their difference, the people of whom nothing is known, reveal a group smaller than ``k``.
+
+    Args:
+        victims: the complete records, as text, null for missing.
+        k: the resolution.
+        aggregates: the reported counts, as for ``table``.
+
+    Returns:
+        The columns ``FIGURES``, a row for each subject; ``value`` is always ``ANY``.
     """
     people = rounded_down(len(victims), k)
     rows: list[dict[str, str | int | float | None]] = []

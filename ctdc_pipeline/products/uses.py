@@ -53,7 +53,15 @@ class Pair:
 
 
 def pairs(aggregates: pa.Table, synthetic: pa.Table) -> list[Pair]:
-    """Every pair of variables of the codebook, in its order."""
+    """Compare the synthetic counts of each pair of variables with the reported ones.
+
+    Args:
+        aggregates: the reported counts.
+        synthetic: the synthetic records, as text, null for missing.
+
+    Returns:
+        Every pair of variables, in the order of the codebook.
+    """
     names = codebook().names
     codes = {name: _codes(synthetic[name]) for name in names}
     table = np.stack([column for column, _ in codes.values()], axis=1)

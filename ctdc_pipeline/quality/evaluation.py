@@ -126,11 +126,21 @@ def evaluate(
     limits: Limits = UNLIMITED,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Compare two tables of text columns (null for missing): leakage at any length, fidelity up to ``length``.
+    """Compare two tables of text columns: leakage at any length, fidelity up to a length.
 
-    With columns ``core``, the fidelity of their pairs as well, whatever ``length`` is.
-    The same columns in any order; other parameters as ``counting.count_combinations``, but without a temp folder nothing
-    spills. Raises ParameterError, TableError and ResourceError.
+    Args:
+        sensitive: the real records, null for missing.
+        synthetic: the records to compare, with the same columns in any order.
+        k: a combination that fewer sensitive rows have is rare.
+        length: the longest combination whose fidelity is measured.
+        core: columns whose pairs are measured apart, whatever ``length`` is.
+        limits: threads, memory and a folder to spill to. Without a folder nothing spills.
+        progress: called with what is done so far.
+
+    Raises:
+        ParameterError: ``k``, ``length`` or ``core`` is out of range.
+        TableError: the tables have different columns.
+        ResourceError: the memory does not suffice.
     """
     require_whole("k", k, minimum=2)
     require_whole("length", length, maximum=MAX_LENGTH)
@@ -229,9 +239,16 @@ def _names(aggregates: pa.Table, *, place: int) -> pa.ChunkedArray:
 def record_supports(
     sensitive: Records, synthetic: Records, *, limits: Limits = UNLIMITED, progress: Progress | None = None
 ) -> npt.NDArray[np.int64]:
-    """int64 per distinct synthetic record: how many sensitive rows contain all of its attributes.
+    """Count the sensitive rows that contain each distinct synthetic record.
 
-    Both number attributes alike. A record without attributes is contained in all rows.
+    Args:
+        sensitive: the real records.
+        synthetic: the records to look up. Both number attributes alike.
+        limits: how many threads work.
+        progress: called with what is done so far.
+
+    Returns:
+        int64, one per distinct synthetic record. All rows contain a record without attributes.
     """
     report = phase(progress, "checking the support of records")
     support = sensitive.support

@@ -55,14 +55,29 @@ class Release:
 
 
 def next_version(taken: Sequence[str], *, today: date) -> str:
-    """The first version of the day that is not ``taken``, such as ``2026.11.21-1``."""
+    """Return the first version of the day that is not taken.
+
+    Args:
+        taken: the names of the versions that exist.
+        today: the day of the release.
+
+    Returns:
+        A name such as ``2026.11.21-1``.
+    """
     return next(name for number in range(1, len(taken) + 2) if (name := f"{today:%Y.%m.%d}-{number}") not in taken)
 
 
 def free_version(zones: Zones, version: str) -> tuple[str, list[Published]]:
-    """``version``, or the next one of the day where it is empty, and all releases before it.
+    """Return the name for a new release, and all releases before it.
 
-    Raises ParameterError for what is no name, ReleaseError for one that exists or if the history is not whole, ResourceError.
+    Args:
+        zones: the folders of the home.
+        version: the name that is wished for; empty for the next one of the day.
+
+    Raises:
+        ParameterError: ``version`` is no name.
+        ReleaseError: the version exists, or the history is not whole.
+        ResourceError: the disk or the memory does not suffice.
     """
     with refused_by_disk():
         releases = history(zones)
@@ -87,13 +102,30 @@ def make_candidate(
     suppressed: SuppressedCountries = NO_COUNTRIES,
     mixing: str = "",
 ) -> Release:
-    """Build release ``version`` from the tables of the sensitive zone, prove it, and put it in ``zones.candidates``.
+    """Build a release from the tables of the sensitive zone, prove it, and put it in ``zones.candidates``.
 
-    ``version`` is a name, or empty for the next one of the day. A version that exists is never overwritten, and after any error
-    there is no candidate and nothing is left in staging. ``k``, ``length`` and ``last_year`` are what the tables were made with;
-    if they were not, the proof or the schema fails. ``core``: the core variables of the synthesis, which the manifest tells. No
-    table may hold a country on the list ``suppressed``. ``mixing``: why it is accepted, if the same persons were measured for a
-    differentially private release. Raises BudgetError, ParameterError, PrivacyError, ReleaseError, ResourceError, TableError.
+    A version that exists is never overwritten. After any error there is no candidate, and nothing is left in staging.
+
+    Args:
+        zones: the folders of the home.
+        version: the name of the release; empty for the next one of the day.
+        k: the resolution that the tables were made with. If it was another, the proof fails.
+        length: the reporting length that the tables were made with.
+        last_year: the last year of registration that a record may have.
+        core: the core variables of the synthesis, which the manifest names.
+        suppressed: the countries that no table may name.
+        mixing: why the release is accepted although the same persons were measured for a differentially private one.
+
+    Returns:
+        The candidate: its folder, its version, its proof and the hashes of its files.
+
+    Raises:
+        BudgetError: the persons were measured, and ``mixing`` is empty.
+        ParameterError: ``version`` is no name.
+        PrivacyError: a proof fails, a group follows by subtraction, or a table names a suppressed country.
+        ReleaseError: the version exists, or the files do not hold the same records.
+        ResourceError: the disk or the memory does not suffice.
+        TableError: a table is missing or broken.
     """
     version, releases = free_version(zones, version)
     require_inputs(zones, suppressed=suppressed)
@@ -182,9 +214,13 @@ def invented(zones: Zones) -> bool:
 
 
 def deliveries_told(zones: Zones, before: Mapping[str, Any]) -> dict[str, Any]:
-    """What each source contributes: content hashes of its deliveries by refresh, and what is new since the release ``before``.
+    """Return what each source contributes: the content hashes of its deliveries by refresh, and what is new.
 
-    File names can name organisations and stay inside; the content hash stands for them.
+    Names of files can name organisations and stay inside. The content hash stands for them.
+
+    Args:
+        zones: the folders of the home.
+        before: the manifest of the release before; empty for a first release.
     """
     table = read_parquet(zones.table("harmonised", "deliveries")).to_pylist()
     said: dict[str, Any] = {}

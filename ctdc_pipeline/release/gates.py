@@ -33,9 +33,19 @@ INPUTS = (
 
 
 def require_no_difference(zones: Zones, folder: Path, manifest: Mapping[str, Any], releases: Sequence[Published]) -> None:
-    """Refuse a release that discloses a group by subtraction, alone or with one before, and list the groups inside.
+    """Refuse a release that discloses a group by subtraction, alone or with an earlier one.
 
-    Withdrawn releases count too, for whoever has a copy can subtract. Raises PrivacyError and ReleaseError.
+    Withdrawn releases count too, because whoever has a copy can subtract it. The groups are listed in the sensitive zone.
+
+    Args:
+        zones: the folders of the home.
+        folder: the files of the new release.
+        manifest: what the new release says of itself.
+        releases: all releases before it.
+
+    Raises:
+        PrivacyError: a group follows.
+        ReleaseError: the files of an earlier release are missing or changed.
     """
     before = [release.folder for release in releases if not is_private(release.manifest)]
     found = differencing.find_disclosed_groups(folder, before, manifest=manifest)
@@ -56,7 +66,16 @@ def refused_by_disk() -> Generator[None]:
 
 
 def require_inputs(zones: Zones, *, suppressed: SuppressedCountries) -> None:
-    """Refuse tables that are not there or name a country that must not be named. Raises PrivacyError and TableError."""
+    """Refuse to go on if a table is missing or names a suppressed country.
+
+    Args:
+        zones: the folders of the home.
+        suppressed: the countries that no table may name.
+
+    Raises:
+        PrivacyError: a table names such a country.
+        TableError: a table is missing.
+    """
     for stage, name in INPUTS:
         if not zones.table(stage, name).is_file():
             raise TableError(f"there is no table {stage}/{name} to release", remedy="Run the full refresh first.")
@@ -71,7 +90,20 @@ def inputs_digest(zones: Zones) -> str:
 
 
 def prove(zones: Zones, staging: Path, *, k: int) -> k_synthetic_proof.Proof:
-    """Prove the staged CSV and the k-anonymised dataset, and that TSV and Parquet hold the same records as the CSV."""
+    """Prove the staged records, aggregates and k-anonymised dataset against the sensitive records.
+
+    Args:
+        zones: the folders of the home.
+        staging: the files of the release.
+        k: the resolution.
+
+    Returns:
+        What the proof of the synthetic records looked at.
+
+    Raises:
+        PrivacyError: a proof fails.
+        ReleaseError: CSV, TSV and Parquet do not hold the same records.
+    """
     forms = ("csv", "tsv", "parquet")
     with queries(**{form: staging / f"{RECORDS}.{form}" for form in forms}) as connection:
         csv, tsv, parquet = (connection.sql(f"FROM {form}").to_arrow_table() for form in forms)
@@ -90,7 +122,12 @@ def prove(zones: Zones, staging: Path, *, k: int) -> k_synthetic_proof.Proof:
 
 
 def move(staging: Path, target: Path) -> None:
-    """Rename a folder once it is on the disk. A folder that holds files is never replaced: the rename itself refuses."""
+    """Rename a folder once all of it is on the disk. A folder that holds files is never replaced: the rename itself refuses.
+
+    Args:
+        staging: the folder as it is.
+        target: where it is to be. Folders above it are made.
+    """
     for path in (*staging.rglob("*"), staging):
         sync(path)
     target.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER)

@@ -51,13 +51,31 @@ def publish(
     k: int,
     suppressed: SuppressedCountries = NO_COUNTRIES,
 ) -> Release:
-    """Move the candidate whose manifest has the SHA-256 ``candidate`` into the public zone, having proved it once more.
+    """Prove a candidate once more and move it into the public zone.
 
-    ``approver`` and ``reason`` are published with it. Where approvers' keys are configured, enough of them must have signed,
-    ``approver`` among them. Name its ``version`` too if a newer candidate waits. Nothing is published when anything that the
-    candidate was made from, or compared with, has changed since, or while a warning is open that is not ``acknowledged`` by its
-    name; the names are published too. Raises ParameterError, PrivacyError,
-    ReleaseError, ResourceError, TableError.
+    Nothing is published if anything that the candidate was made from, or was compared with, has changed since.
+
+    Args:
+        zones: the folders of the home.
+        candidate: the SHA-256 of the candidate's manifest.
+        approver: who approves. Published. Where approvers' keys are configured, enough of them must have signed, this one
+            included.
+        reason: why. Published.
+        version: the version of the candidate; needed if a newer candidate waits.
+        acknowledged: the names of the open warnings that the approver knows of. Published.
+        k: the resolution of the home.
+        suppressed: the countries that no table may name.
+
+    Returns:
+        The release: its folder, its version, its proof and the hashes of its files.
+
+    Raises:
+        ParameterError: the hash, the approver or the reason is missing.
+        PrivacyError: a proof fails, or a group follows by subtraction.
+        ReleaseError: there is no such candidate, something changed since, an approval is missing, or a warning is not
+            acknowledged.
+        ResourceError: the disk does not suffice.
+        TableError: a table is missing or broken.
     """
     candidate = candidate.strip().lower()
     for what, said in (("candidate's hash", candidate), ("approver", approver), ("reason", reason)):
@@ -94,9 +112,19 @@ def publish(
 
 
 def sign_candidate(zones: Zones, candidate: str, *, key: Path) -> tuple[Path, str]:
-    """Sign a waiting candidate, named by version or hash, with the private key in ``key``; its folder and the approver's name.
+    """Sign a waiting candidate with an approver's private key.
 
-    Raises ParameterError and ReleaseError.
+    Args:
+        zones: the folders of the home.
+        candidate: the version of the candidate, or the SHA-256 of its manifest.
+        key: a PEM file with an Ed25519 private key.
+
+    Returns:
+        The folder of the candidate, and the name of the approver.
+
+    Raises:
+        ParameterError: the file holds no such key, or the key is no approver's.
+        ReleaseError: there is no such candidate.
     """
     configured = approval.approvers()
     if not configured:
@@ -112,10 +140,23 @@ def sign_candidate(zones: Zones, candidate: str, *, key: Path) -> tuple[Path, st
 
 
 def withdraw(zones: Zones, version: str, *, reason: str) -> Path:
-    """Take a release out of the public zone and leave a tombstone that says so; returns the tombstone.
+    """Take a release out of the public zone and leave a tombstone that says so.
 
-    Its files are kept in the sensitive zone: whoever has a copy can still subtract it from later releases. Interrupted, it is
-    simply run again. Raises ParameterError, ReleaseError and ResourceError.
+    Its files are kept in the sensitive zone, because whoever has a copy can still subtract it from later releases. If this is
+    interrupted, run it again.
+
+    Args:
+        zones: the folders of the home.
+        version: the name of the release.
+        reason: why it is withdrawn. Published.
+
+    Returns:
+        The tombstone, a JSON file.
+
+    Raises:
+        ParameterError: the reason is missing.
+        ReleaseError: there is no such release, or it was withdrawn before.
+        ResourceError: the disk does not suffice.
     """
     if not reason.strip():
         raise ParameterError("the reason is missing", remedy="Say why the release is withdrawn; the reason is published.")
