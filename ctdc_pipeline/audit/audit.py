@@ -89,9 +89,17 @@ class Audit:
 
 
 def audit(table: pa.Table, *, domain: Domain, settings: Settings, parent: Path, progress: Progress | None = None) -> Audit:
-    """Attack releases of ``table`` (text columns, null for missing), or of ``MOST_ROWS`` of it.
+    """Attack releases of a table, or of ``MOST_ROWS`` of its rows.
 
-    ``parent``: a folder for counts, which are removed at the end; as sensitive as the table. Raises ParameterError.
+    Args:
+        table: text columns, null for missing.
+        domain: the columns and values that a record can have.
+        settings: what releases are made of the table, and how many.
+        parent: a folder for counts, which are removed at the end. It must be as safe as the table.
+        progress: called with what is done so far.
+
+    Raises:
+        ParameterError: the table is too small, or a setting is out of range.
     """
     require_whole("k", settings.k, minimum=2)
     require_whole("targets", settings.targets, minimum=20, maximum=MOST_TARGETS)

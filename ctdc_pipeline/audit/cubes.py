@@ -80,7 +80,12 @@ class Cube:
 def attack_cubes(people: People, run: Run, *, settings: Settings, parent: Path, rng: np.random.Generator) -> list[Figure]:
     """Reconstruct cubes from rounded, noisy and exact counts, and look for small groups that rounded counts prove.
 
-    ``parent``: a folder for counts, which are removed at the end; as sensitive as the table.
+    Args:
+        people: the targets, and the table they are in.
+        run: one release of the table.
+        settings: the resolution and the number of attacks.
+        parent: a folder for counts, which are removed at the end. It must be as safe as the table.
+        rng: draws the cubes.
     """
     codes = people.codes[run.inside]
     chosen = rng.permutation(len(people.targets))[:CUBES]
@@ -111,9 +116,14 @@ def attack_cubes(people: People, run: Run, *, settings: Settings, parent: Path, 
 
 
 def proves_small_group(cube: Cube, told: Marks, *, k: int) -> bool:
-    """Whether the rounded counts ``told`` prove that somebody is in a combination that is not told, though it could be.
+    """Whether the rounded counts prove that somebody is in a combination that is not reported, though it could be.
 
-    What is not told is rare, so a reader concludes that 1 to ``k`` - 1 people are there.
+    What is not reported is rare, so a reader concludes that 1 to ``k`` - 1 people are there.
+
+    Args:
+        cube: a few variables and values, and the people in them.
+        told: bool, one per combination of the cube: whether it is reported.
+        k: the resolution.
     """
     matrix = cube.marks.astype(float)
     limits = _limits(cube, told, k=k)
@@ -128,10 +138,15 @@ def proves_small_group(cube: Cube, told: Marks, *, k: int) -> bool:
 
 
 def solve(cube: Cube, counts: Reals, weights: Reals, limits: dict[str, Any] | None = None) -> float:
-    """How many people have all attributes of ``cube``, so that ``counts`` of its combinations are missed by the least.
+    """Return how many people have all attributes of a cube, if counts of its combinations are missed by the least.
 
-    Among solutions that miss them alike, the one nearest to what single counts let expect. ``weights``: what a miss of each count
-    weighs; 0 for one that is not known. ``limits``: as ``_limits`` gives them.
+    Among solutions that miss them alike it takes the one nearest to what single counts let expect.
+
+    Args:
+        cube: a few variables and values.
+        counts: one per combination of the cube.
+        weights: what a miss of each count weighs; 0 for one that is not known.
+        limits: what the solution must keep, as ``_limits`` returns it.
     """
     expected, known = _expected(cube, counts), weights > 0
     matrix = np.vstack([cube.marks[known].astype(float), np.eye(len(expected))])

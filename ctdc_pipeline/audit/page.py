@@ -43,9 +43,16 @@ def files(done: Audit) -> dict[str, bytes]:
 
 
 def write(done: Audit, folder: Path, *, parent: Path, sealed: bool) -> None:
-    """Write the files into ``folder``, whole or not at all, in place of an earlier audit. Raises ResourceError.
+    """Write the files of an audit, whole or not at all, in place of an earlier audit.
 
-    ``parent``: a folder to make them in, on the same disk. ``sealed`` encrypts them if the sensitive zone has a key.
+    Args:
+        done: what the audit found.
+        folder: where the files go.
+        parent: a folder to make them in, on the same disk.
+        sealed: encrypt them if the sensitive zone has a key.
+
+    Raises:
+        ResourceError: the disk does not suffice.
     """
     with unwritable(folder), scratch(parent) as staging:
         made = staging / "new"

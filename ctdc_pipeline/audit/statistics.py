@@ -44,7 +44,16 @@ class Figure:
 
 
 def interval(hits: int, tries: int, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """The interval of Clopper and Pearson for a share."""
+    """Return the interval of Clopper and Pearson for a share.
+
+    Args:
+        hits: how many attacks were right.
+        tries: how many there were.
+        confidence: how often such an interval contains the true share.
+
+    Returns:
+        The lower and the upper end, between 0 and 1.
+    """
     if not tries:
         return 0.0, 1.0
     return (
@@ -54,7 +63,16 @@ def interval(hits: int, tries: int, *, confidence: float = CONFIDENCE) -> tuple[
 
 
 def share(game: str, release: str, targets: str, what: str, hits: int, tries: int) -> Figure:
-    """A share of attacks, 0 where none was possible."""
+    """Return a share of attacks with its interval; 0 if none was possible.
+
+    Args:
+        game: which attack it is.
+        release: which kind of release was attacked.
+        targets: which people were its targets.
+        what: what counts as a hit.
+        hits: how many attacks were right.
+        tries: how many there were.
+    """
     low, high = interval(hits, tries)
     return Figure(game, release, targets, what, hits / max(1, tries), low, high, tries)
 
@@ -66,7 +84,18 @@ def difference(first: Figure, second: Figure, *, what: str) -> Figure:
 
 
 def detection(game: str, release: str, targets: str, inside: Reals, outside: Reals) -> list[Figure]:
-    """How well scores tell those ``inside`` from those ``outside``: right guesses, and detection at few false alarms."""
+    """Measure how well scores tell those inside from those outside.
+
+    Args:
+        game: which attack it is.
+        release: which kind of release was attacked.
+        targets: which people were its targets.
+        inside: a score of each person who is in the release; higher ones say so.
+        outside: the same of people who are not.
+
+    Returns:
+        The share of right guesses, and the share of those inside who are found at each of ``FALSE_ALARMS``. Empty without scores.
+    """
     if not len(inside) or not len(outside):
         return []
     middle = float(np.median(np.concatenate([inside, outside])))
@@ -84,11 +113,16 @@ def detection(game: str, release: str, targets: str, inside: Reals, outside: Rea
 def epsilon_of_guesses(
     right: int, guesses: int, *, delta: float = 0.0, targets: int = 0, confidence: float = CONFIDENCE
 ) -> float:
-    """The epsilon that ``right`` of ``guesses`` about independent coin flips prove to be exceeded.
+    """Return the epsilon that guesses about independent coin flips prove to be exceeded.
 
-    After Steinke, Nasr and Jagielski, *Privacy auditing with one training run* (2023).
+    Source: Steinke, Nasr and Jagielski, *Privacy auditing with one training run* (2023).
 
-    ``targets``: of how many flips the guesses were chosen.
+    Args:
+        right: how many guesses were right.
+        guesses: how many were made.
+        delta: the delta that the release promises.
+        targets: of how many flips the guesses were chosen.
+        confidence: how sure the proof is.
     """
 
     def refuted(epsilon: float) -> bool:
@@ -138,9 +172,14 @@ class Bounds:
 
 
 def bounds(inside: Reals, outside: Reals, *, delta: float) -> Bounds:
-    """Lower bounds at confidence ``SURE``, from scores of which higher ones say that the person is inside.
+    """Return lower bounds of epsilon and of the distance of two distributions, at confidence ``SURE``.
 
     For epsilon, half of the runs choose the threshold, and the others are judged by it.
+
+    Args:
+        inside: scores of runs with the person; higher ones say that the person is inside.
+        outside: scores of runs without.
+        delta: the delta that the release promises.
     """
     chosen = [np.array_split(scores, 2) for scores in (inside, outside)]
     thresholds = np.unique(np.quantile(np.concatenate([halves[0] for halves in chosen]), np.linspace(0, 1, _THRESHOLDS)))

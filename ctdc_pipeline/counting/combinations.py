@@ -98,14 +98,29 @@ def count_combinations(
     limits: Limits = UNLIMITED,
     progress: Progress | None = None,
 ) -> CountSummary:
-    """Count every combination of 1 to ``length`` attributes of ``table``; write ``length_<L>.parquet`` below ``folder``.
+    """Count every combination of 1 to ``length`` attributes, and write one file a length.
 
-    ``table``: text columns, null for missing. Columns written: ``variable_1``, ``value_1`` ... ``variable_<L>``,
-    ``value_<L>`` (text) and ``count`` (int64), at least ``minimum``; rows in the order of attributes: by the table's columns,
-    then by value. The bytes do not depend on ``limits``. Its memory bounds DuckDB, which spills to its temp folder (default:
-    ``folder``); the records and the pieces in work come on top. Where the sensitive zone has a key, the files are encrypted and
-    nothing is spilled: what memory does not hold is counted in several passes. ``k`` only divides the summary into common and
-    rare. Files of an earlier count are replaced when all are written, or not at all. Raises ParameterError and ResourceError.
+    The bytes of the files do not depend on ``limits``. Where the sensitive zone has a key, the files are encrypted and nothing
+    spills: what memory does not hold is counted in several passes. The files of an earlier count are replaced when all are
+    written, or not at all.
+
+    Args:
+        table: text columns, null for missing.
+        folder: where ``length_<L>.parquet`` go. Their columns are ``variable_1``, ``value_1`` to ``variable_<L>``, ``value_<L>``
+            (text) and ``count`` (int64). The rows are in the order of attributes: by the columns of ``table``, then by value.
+        length: the longest combination.
+        minimum: the smallest count that is written.
+        k: divides the summary into common and rare combinations; the files do not depend on it.
+        limits: threads, memory and temp folder (default: ``folder``). The memory bounds DuckDB; the records and the pieces in
+            work come on top.
+        progress: called with what is done so far.
+
+    Returns:
+        How many combinations of each length there are, and how many of them are common.
+
+    Raises:
+        ParameterError: ``length`` is out of range, or the folder cannot be written.
+        ResourceError: the memory or the disk does not suffice.
     """
     require_whole("length", length, maximum=MAX_LENGTH)
     with unwritable(folder):

@@ -25,7 +25,13 @@ YEAR = "yearOfRegistration"
 
 
 def check_bounds(contents: Contents, found: Aggregates, *, people: int | None) -> None:
-    """Check that no group follows. ``found`` are aggregates that add up, ``people`` the told number of all."""
+    """Check that no small group follows from the aggregates together.
+
+    Args:
+        contents: the release.
+        found: aggregates that add up.
+        people: the published number of all people; None if there is none.
+    """
     findings, numbering, k = contents.findings, contents.numbering, contents.k
     small = small_groups(found, numbering=numbering, k=k, people=people)
     if small is None:
@@ -42,7 +48,17 @@ def check_bounds(contents: Contents, found: Aggregates, *, people: int | None) -
 def small_groups(
     found: Aggregates, *, numbering: recount.Numbering, k: int, people: int | None = None
 ) -> dict[int, recount.Ints] | None:
-    """The keys, by length, of all groups that are not told and certainly hold somebody; None for too many overlaps."""
+    """Find all groups that are not reported and certainly contain somebody.
+
+    Args:
+        found: aggregates that add up.
+        numbering: the numbers of attributes.
+        k: the resolution.
+        people: the published number of all people; None if there is none.
+
+    Returns:
+        The keys of the groups by length; None if counts contradict each other so that there are too many overlaps.
+    """
     small: dict[int, list[recount.Ints]] = {size: [np.empty(0, np.int64)] for size in found.keys}
     looked_at = 0
     for size in range(max(found.sets, default=0)):

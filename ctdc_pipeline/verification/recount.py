@@ -110,10 +110,18 @@ def counts(codes: Codes, *, size: int) -> Ints:
 
 
 def supports(sensitive: Codes, records: Codes, *, numbering: Numbering) -> Ints:
-    """Of each record: how many ``sensitive`` rows hold all its attributes. One with an unlisted value is held by none.
+    """Count the sensitive rows that contain each record. None contains a record with an unlisted value.
 
-    The rows that hold a record are among those that hold its rarest attribute. For these, each attribute has a bitmap, one bit
-    a row; what is left when the bitmaps of all the record's attributes are laid over each other are the rows wanted.
+    The rows that contain a record are among those that contain its rarest attribute. For these, each attribute has a bitmap, one
+    bit a row. Where the bitmaps of all the record's attributes overlap are the rows wanted.
+
+    Args:
+        sensitive: int32 (rows, columns), attribute numbers.
+        records: int32 (records, columns), attribute numbers.
+        numbering: the numbers of attributes.
+
+    Returns:
+        int64, one per record.
     """
     size = numbering.size
     rarity = np.append(np.argsort(np.argsort(counts(sensitive, size=size), kind="stable")), size)  # a missing value comes last
@@ -183,7 +191,17 @@ def combinations(codes: Codes, *, numbering: Numbering, length: int, pairs: Flag
 
 
 def common(codes: Codes, *, numbering: Numbering, length: int, k: int) -> dict[int, tuple[Ints, Ints]]:
-    """By length: the keys of all combinations that at least ``k`` rows hold, ascending, and how many rows that is."""
+    """Find all combinations that at least ``k`` rows contain.
+
+    Args:
+        codes: int32 (rows, columns), attribute numbers.
+        numbering: the numbers of attributes.
+        length: the longest combination.
+        k: the smallest number of rows.
+
+    Returns:
+        By length: the keys of the combinations, ascending, and how many rows contain each.
+    """
     single = counts(codes, size=numbering.size)
     often = np.flatnonzero(single >= k)
     parts: dict[int, list[tuple[Ints, Ints]]] = {1: [(often, single[often])], **{size: [] for size in range(2, length + 1)}}

@@ -83,11 +83,20 @@ _TEXTS = {".csv", ".tsv", ".json", ".geojson", ".md", ".html", ".txt"}
 def verify(
     folder: Path, *, sensitive: Path | None = None, public_key: Path | None = None, approvers: Path | None = None
 ) -> Report:
-    """Check the release in ``folder``; ``sensitive`` is a table of the records it was made from, ``public_key`` a PEM file,
-    ``approvers`` a folder of the approvers' public keys.
+    """Check whether a release is what it claims to be.
 
-    Raises ReleaseError for what is no folder, TableError for sensitive records that cannot be read, and ParameterError for
-    what is no key: these are about the question, everything about the release is in the report.
+    Errors are about the question. Everything about the release is in the report.
+
+    Args:
+        folder: the folder of the release.
+        sensitive: a table of the records it was made from; without it three proofs are not made.
+        public_key: a PEM file with the publisher's Ed25519 key; without it the signature is not checked.
+        approvers: a folder of the approvers' public keys, ``<name>.pem``.
+
+    Raises:
+        ReleaseError: ``folder`` is no folder.
+        TableError: the sensitive records cannot be read.
+        ParameterError: a file of a key holds none.
     """
     if not folder.is_dir():
         raise ReleaseError(f"{folder.name} is no folder", remedy="Give the folder of one release, which holds a manifest.json.")
