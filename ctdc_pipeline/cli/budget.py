@@ -12,7 +12,7 @@ from ctdc_pipeline.cli.console import grid, home_zones, tell
 @click.group(invoke_without_command=True)
 @click.pass_context
 def budget(context: click.Context) -> None:
-    """Say what was spent of the persons' privacy by measurements, and what is left; decide on its limit.
+    """Show how much of the privacy budget measurements spent, and what is left. Decide on its limit.
 
     \b
     Examples:

@@ -40,7 +40,7 @@ def quarantine(name: str, folder: Path, outside: bool) -> None:
 @click.group(invoke_without_command=True)
 @click.pass_context
 def deliveries(context: click.Context) -> None:
-    """Say what partners delivered, and decide what of it counts.
+    """Show what partners delivered, and decide which of it counts.
 
     \b
     Examples:

@@ -13,7 +13,7 @@ from ctdc_pipeline.cli.console import PATH, home_zones, tell
 
 @click.command(name="compile")
 def compile_() -> None:
-    """Compile the synthesis, so that its first run need not. Run it once after installing, as who may write there."""
+    """Compile the synthesis, so that its first run does not have to. Run this once after installing, as a user who may write there."""
     from ctdc_pipeline.synthesis import differentially_private as private
     from ctdc_pipeline.synthesis.k_synthetic import compile_now
 
@@ -65,7 +65,7 @@ def _become(module: str, *arguments: str) -> None:
 
 @click.command()
 def status() -> None:
-    """Say where the data is, whether it is encrypted at rest, and what landed where no delivery is looked for."""
+    """Show where the data is, whether it is encrypted at rest, and which files landed where nothing is expected."""
     from ctdc_pipeline.ingestion.intake import misplaced
     from ctdc_pipeline.ingestion.landing import Landing
     from ctdc_pipeline.operations.backup import unsealed
@@ -113,7 +113,7 @@ def backup(file: Path, history: bool) -> None:
 @click.command()
 @click.argument("file", type=PATH)
 def restore(file: Path) -> None:
-    """Put the backup FILE into CTDC_HOME, which must hold nothing: whole, or not at all. Then run a full refresh."""
+    """Put the backup FILE into CTDC_HOME, which must be empty. All of it is restored, or nothing. Then run a full refresh."""
     from ctdc_pipeline.operations.backup import restore as run
     from ctdc_pipeline.storage.zones import Zones
 

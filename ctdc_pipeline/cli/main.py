@@ -26,8 +26,8 @@ from ctdc_pipeline.operations.interrupts import INTERRUPTED, NOTHING_WRITTEN, li
 AUDIENCES = {
     "For anybody with a table": ("count", "synthesize", "evaluate", "measure", "records"),
     "For readers of what CTDC publishes": ("verify", "import", "export"),
-    "For who decides on a release": ("audit", "approve", "withdraw", "budget"),
-    "For who runs the pipeline": ("ui", "status", "deliveries", "quarantine", "layout", "backup", "restore", "reseal"),
+    "For those who decide on a release": ("audit", "approve", "withdraw", "budget"),
+    "For those who run the pipeline": ("ui", "status", "deliveries", "quarantine", "layout", "backup", "restore", "reseal"),
     "To set up and to try out": ("instance", "compile", "sample"),
 }
 """The commands in ``--help``, by who needs them."""
@@ -94,7 +94,7 @@ def _first_sentence(command: click.Command) -> str:
 @click.group(cls=_ByAudience, epilog=EPILOG)
 @click.version_option(package_name="ctdc-pipeline")
 def cli() -> None:
-    """Turn case records into a release that tells of nobody, check such a release, and do the same steps with any table.
+    """Turn case records into a release that identifies nobody, check such a release, and do the same steps with any table.
 
     Tables are CSV, TSV or Parquet files. An empty cell is missing, and so is 0, except in columns named by --sensitive-zeros.
     """

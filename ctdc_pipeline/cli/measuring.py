@@ -46,7 +46,7 @@ def measure(
     sensitive_zeros: tuple[str, ...],
     memory_limit: str | None,
 ) -> None:
-    """Count INPUT with noise, so that the counts may be told: they are (epsilon, delta)-differentially private.
+    """Count INPUT with noise, so that the counts may be published: they are (epsilon, delta)-differentially private.
 
     One person must have one row. Every run spends E again; all that `ctdc records` makes of FILE spends nothing. No seed is
     offered for the noise, for it would be the secret.

@@ -36,7 +36,7 @@ def count(
     sensitive_zeros: tuple[str, ...],
     limits: Limits,
 ) -> None:
-    """Count exactly how many rows of INPUT hold each combination of attributes.
+    """Count exactly how many rows of INPUT contain each combination of attributes.
 
     One Parquet file: variable_1, value_1 ... variable_L, value_L and count; shorter combinations first, with nulls in the
     places they lack. What memory does not hold is spilled to a private folder beside the output, removed afterwards.
