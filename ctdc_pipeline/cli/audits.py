@@ -46,7 +46,7 @@ def audit(
     sensitive_zeros: tuple[str, ...],
     limits: Limits,
 ) -> None:
-    """Attack releases of INPUT, k-synthetic, DP, k-anonymised and a random sample, and measure what an attacker learns about people.
+    """Attack releases of INPUT, k-synthetic, DP, k-anonymised and a random sample, and measure what it tells an attacker.
 
     FOLDER gets a page and the same figures as JSON. Both are internal: never publish them, and never choose among runs by them.
     Exit status 1 if DP is proved to be broken. Two minutes for 20,000 rows on two cores; of a longer table as many are drawn.

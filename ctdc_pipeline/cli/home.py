@@ -13,7 +13,10 @@ from ctdc_pipeline.cli.console import PATH, home_zones, tell
 
 @click.command(name="compile")
 def compile_() -> None:
-    """Compile the synthesis, so that its first run does not have to. Run this once after installing, as a user who may write there."""
+    """Compile the synthesis, so that its first run does not have to.
+
+    Run this once after installing, as a user who may write to the installation.
+    """
     from ctdc_pipeline.synthesis import differentially_private as private
     from ctdc_pipeline.synthesis.k_synthetic import compile_now
 
