@@ -62,6 +62,9 @@ def main() -> None:
         click.echo("ctdc: the memory does not suffice. Free some, or give fewer rows or a shorter length.", err=True)
         sys.exit(1)
     except Exception as error:
+        if was_heard():  # an extension that is interrupted while it is imported raises ImportError instead
+            click.echo(NOTHING_WRITTEN, err=True)
+            sys.exit(INTERRUPTED)
         click.echo(
             f"ctdc: unforeseen {type_and_place(error)}. Its message is withheld, for it could quote a case."
             " Please report this line.",

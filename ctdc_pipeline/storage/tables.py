@@ -70,6 +70,10 @@ def read_table(
             column named in `sensitive_zeros`.
 
     """
+    if path.exists() and not path.is_file():
+        raise TableError(
+            f"{path.name}: a folder, a pipe or a device", remedy="Give a file. Write what a pipe tells to one first."
+        )
     if not path.is_file():
         raise TableError(f"{path.name}: no such file", remedy="Check the path.")
     suffix = path.suffix.lower()

@@ -239,6 +239,28 @@ def test_an_interrupt_whose_exception_is_dropped_is_obeyed(
     assert [path.name for path in tmp_path.iterdir()] == [table.name]
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_that_shows_as_another_error_is_obeyed(table: Path, tmp_path: Path, number: signal.Signals) -> None:
+    """Guards against "unforeseen ImportError, please report": an extension that is interrupted while it loads raises that."""
+    script = f"""if True:
+        import os
+        from ctdc_pipeline.cli.main import main
+        from ctdc_pipeline.storage import tables
+        def loading(*arguments, **options):
+            try:
+                os.kill(os.getpid(), {int(number)})
+            except KeyboardInterrupt:
+                raise ImportError("cannot import") from None
+        tables.read_table = loading
+        main()
+    """
+    arguments = [sys.executable, "-c", script, "synthesize", str(table), "--output", str(tmp_path / "o.csv"), "--seed", "1"]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert "unforeseen" not in done.stderr
+    assert "nothing was written" in done.stderr
+
+
 def test_an_interrupt_ends_an_evaluation(tmp_path: Path) -> None:
     """Guards against a stop that is not obeyed while the support of each long record is looked up."""
     source = wide(tmp_path / "wide.csv")

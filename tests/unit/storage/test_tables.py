@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
+from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -126,6 +128,14 @@ def test_bad_files_are_refused_without_quoting_them(tmp_path: Path, name: str, c
     assert SENTINEL not in str(caught.value)
     assert name in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_what_is_no_plain_file_is_refused_at_once(tmp_path: Path, make: Callable[[Path], object]) -> None:
+    """Guards against waiting for ever at a pipe, and against "no such file" of what is there."""
+    make(tmp_path / "t.csv")
+    with pytest.raises(TableError, match="a folder, a pipe or a device"):
+        read_table(tmp_path / "t.csv")
 
 
 def test_lists_in_parquet_are_refused(tmp_path: Path) -> None:
