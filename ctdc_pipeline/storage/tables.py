@@ -71,9 +71,7 @@ def read_table(
 
     """
     if path.exists() and not path.is_file():
-        raise TableError(
-            f"{path.name}: a folder, a pipe or a device", remedy="Give a file. Write what a pipe tells to one first."
-        )
+        raise TableError(f"{path.name}: a folder, a pipe or a device", remedy="Give a plain file.")
     if not path.is_file():
         raise TableError(f"{path.name}: no such file", remedy="Check the path.")
     suffix = path.suffix.lower()
