@@ -1,6 +1,7 @@
 # make demo   a released, verified dataset from sample partner exports, through the Dagster graph
 # make ui     Dagster's pages and daemon over the same data, on http://localhost:3000, closed to other websites (ctdc ui)
 # make test   the whole test suite
+# make check  lint, and the tests that take seconds: before each commit
 # make lint   formatting, lint and types
 # make bench  time and measure counting, synthesis, evaluation, graph and release; rewrites benchmarks/REPORT.md
 # make test-services  as root, what some tests need from Debian; without it they are skipped, and say so
@@ -10,11 +11,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+FAST := $(addprefix tests/unit/,codebook counting ingestion interchange operations partners privacy quality storage synthesis) \
+	tests/test_architecture.py tests/test_documentation.py
 SERVICES := postgresql openssh-server chromium libreoffice-calc
 export CTDC_HOME ?= $(CURDIR)/var
 export DAGSTER_DISABLE_TELEMETRY := yes
 
-.PHONY: demo ui test test-services lint bench setup
+.PHONY: demo ui test check test-services lint bench setup
 
 demo: $(STAMP)
 	@$(BIN)/python demo.py
@@ -24,6 +27,9 @@ ui: $(STAMP)
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
+
+check: lint
+	@$(BIN)/python -m pytest -n 2 --dist loadscope $(FAST)
 
 test-services:
 	@[ "$$(id -u)" = 0 ] || { echo "Run as root, or: sudo apt-get install $(SERVICES)"; exit 1; }

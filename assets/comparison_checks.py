@@ -30,13 +30,15 @@ def comparison_checks(
             chosen = {check.name for check in context.selected_asset_check_keys}
             for one in (one for one in comparisons if one.name in chosen):
                 finding = one.find(now, before, engine.k) if now else None
-                yield _result(finding, one, key, told=told, drawn=drawn)
+                yield _result(finding, one, key, states=told, drawn=drawn)
 
     return compare
 
 
-def _result(finding: Finding | None, one: Comparison, key: Sequence[str], *, told: str, drawn: bool) -> dg.AssetCheckResult:
-    figures: dict[str, dg.MetadataValue | float | str] = {"compared": told}
+def _result(
+    finding: Finding | None, comparison: Comparison, key: Sequence[str], *, states: str, drawn: bool
+) -> dg.AssetCheckResult:
+    figures: dict[str, dg.MetadataValue | float | str] = {"compared": states}
     if finding:
         figures |= {"concerns": len(finding.concerns), **finding.numbers}
         if drawn or finding.concerns:
@@ -45,9 +47,9 @@ def _result(finding: Finding | None, one: Comparison, key: Sequence[str], *, tol
     concerns = finding.concerns if finding else ()
     return dg.AssetCheckResult(
         asset_key=dg.AssetKey(key),
-        check_name=one.name,
+        check_name=comparison.name,
         passed=not concerns,
         severity=dg.AssetCheckSeverity.WARN,
-        description=f"{'; '.join(concerns)}. {one.remedy}" if concerns else None,
+        description=f"{'; '.join(concerns)}. {comparison.remedy}" if concerns else None,
         metadata=figures,
     )

@@ -47,10 +47,10 @@ def schema_gate(table: dg.AssetsDefinition | dg.AssetSpec, schema: Schema) -> dg
     def schema_holds(home: DataHome, engine: Engine) -> dg.AssetCheckResult:
         """Every column is there, typed and within its code list."""
         path = home.zones().table(stage, name)
-        found = failures(read_parquet(path).to_pandas(), schema=schema(engine))
-        broken = [dg.TableRecord({"column": failure.column, "check": failure.check, "rows": failure.rows}) for failure in found]
-        told = "; ".join(f"{f.column} fails {f.check} in at least {f.rows} rows" for f in found)
-        remedy = f"{told}. Correct what writes this column, or its source, and materialise this table again."
-        return verdict(not found, remedy, failures=dg.MetadataValue.table(broken, schema=_FAILURES))
+        failed = failures(read_parquet(path).to_pandas(), schema=schema(engine))
+        broken = [dg.TableRecord({"column": failure.column, "check": failure.check, "rows": failure.rows}) for failure in failed]
+        broken_rules = "; ".join(f"{f.column} fails {f.check} in at least {f.rows} rows" for f in failed)
+        remedy = f"{broken_rules}. Correct what writes this column, or its source, and materialise this table again."
+        return verdict(not failed, remedy, failures=dg.MetadataValue.table(broken, schema=_FAILURES))
 
     return schema_holds

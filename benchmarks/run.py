@@ -2,7 +2,7 @@
 
 usage: python benchmarks/run.py [--sizes N ...] [--threads N ...] [--repeat 3] [--victims 200000] [--no-peers] [--work FOLDER]
        python benchmarks/run.py --only-kinds [NAME ...] [--given NAME=FILE@K ...]
-       python benchmarks/run.py --only-private
+       python benchmarks/run.py --only-private | --only-graph
 
 Each figure is of one process from start to exit: wall time, and the most memory it held (maximum resident set). With
 --repeat the fastest run counts, for other work on the machine only ever adds. Tables come from benchmarks/tables.py. Two
@@ -133,7 +133,12 @@ class Bench:
 
     def graph(self, victims: int, refreshes: int) -> None:
         """The graph over deliveries of all partners: loading it, a full rebuild, a further delivery of one partner, a release."""
-        home = {"CTDC_HOME": str(self.folder / f"home_{victims}"), "DAGSTER_DISABLE_TELEMETRY": "yes"}
+        # The code location is no installed package.
+        home = {
+            "CTDC_HOME": str(self.folder / f"home_{victims}"),
+            "DAGSTER_DISABLE_TELEMETRY": "yes",
+            "PYTHONPATH": str(HERE.parent),
+        }
         for step in GRAPH:
             arguments = [str(victims), str(refreshes)] if step == "prepare" else []
             if step == "prepare":
@@ -413,17 +418,22 @@ def main() -> None:
     parser.add_argument("--only-kinds", nargs="*", metavar="NAME", help="measure these tables, or all; keep the other figures")
     parser.add_argument("--given", nargs="*", default=[], metavar="NAME=FILE@K", help="further tables to compare the methods on")
     parser.add_argument("--only-private", action="store_true", help="measure differential privacy; keep the other figures")
+    parser.add_argument("--only-graph", action="store_true", help="measure the graph and its release; keep the other figures")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     bench = Bench(options.work, repeat=options.repeat)
-    if options.only_kinds is not None or options.only_private:
+    if options.only_kinds is not None or options.only_private or options.only_graph:
         known = json.loads((HERE / "results.json").read_text())
         bench.private = known.get("private", [])
         if options.only_private:
             bench.differentially_private()
+        elif options.only_graph:
+            bench.graph(options.victims, REFRESHES)
         else:
             bench.all_kinds(options.given, only=options.only_kinds or KINDS)
-        bench.runs, bench.utility = [Run(**run) for run in known["runs"]], known["utility"]
+        new = {run.work for run in bench.runs}
+        bench.runs = [*(run for run in (Run(**run) for run in known["runs"]) if run.work not in new), *bench.runs]
+        bench.utility = known["utility"]
         measured = {row["table"] for row in bench.kinds}
         bench.kinds += [row for row in known["kinds"] if row["table"] not in measured]
         bench.kinds.sort(key=lambda row: ([*KINDS, row["table"]].index(row["table"]), row["k"]))

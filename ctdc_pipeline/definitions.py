@@ -66,8 +66,8 @@ def automated(spec: dg.AssetSpec) -> dg.AssetSpec:
 
 def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
     """All assets, checks, jobs and resources; ``resource_overrides`` replaces resources by name, which is all a test needs."""
-    found = dg.load_assets_from_package_module(assets)
-    loaded = [located(asset) for asset in found if isinstance(asset, dg.AssetsDefinition)]
+    loaded_assets = dg.load_assets_from_package_module(assets)
+    loaded = [located(asset) for asset in loaded_assets if isinstance(asset, dg.AssetsDefinition)]
     return dg.Definitions(
         assets=[*dg.map_asset_specs(lambda spec: automated(catalogued(spec)), loaded)],
         asset_checks=dg.load_asset_checks_from_package_module(assets),

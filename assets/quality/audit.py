@@ -47,8 +47,8 @@ def attack_audit(config: AuditConfig, home: DataHome, engine: Engine) -> Materia
     folder, path = zones.folder("quality", "attack_audit"), zones.table("quality", "attack_audit")
     write(done, folder, parent=zones.tmp, sealed=True)
     write_parquet(table_of(done), path)
-    told = grid([{"what": what, "figure": figure} for what, figure in headlines(done)])
-    return table_result(path, headlines=told, folder=dg.MetadataValue.path(folder), people=rounded_down(done.rows, engine.k))
+    figures = grid([{"what": what, "figure": figure} for what, figure in headlines(done)])
+    return table_result(path, headlines=figures, folder=dg.MetadataValue.path(folder), people=rounded_down(done.rows, engine.k))
 
 
 attack_audit_schema = schema_gate(attack_audit, lambda _: schema())

@@ -19,11 +19,11 @@ def possible_duplicates(home: DataHome) -> Materialized:
     Sensitive: it links records of people. For the data team only, who ask both partners.
     """
     zones = home.zones()
-    found = duplicates.possible_duplicates(zones.table("harmonised", "victims"))
+    result = duplicates.possible_duplicates(zones.table("harmonised", "victims"))
     path = zones.table("quality", "possible_duplicates")
-    write_parquet(found.counts, zones.table("quality", COUNTS))
-    write_parquet(found.pairs, path)
-    return table_result(path, by_partners=grid(found.counts.to_pylist()))
+    write_parquet(result.counts, zones.table("quality", COUNTS))
+    write_parquet(result.pairs, path)
+    return table_result(path, by_partners=grid(result.counts.to_pylist()))
 
 
 possible_duplicates_schema = schema_gate(possible_duplicates, lambda _: duplicates.schema())

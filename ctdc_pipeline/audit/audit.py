@@ -50,12 +50,12 @@ class Audit:
     @property
     def broken(self) -> list[str]:
         """Mechanisms of ours that promise less than they were proved to have."""
-        return [one.mechanism for one in self.proved if one.broken and one.mechanism != FLIP]
+        return [proved.mechanism for proved in self.proved if proved.broken and proved.mechanism != FLIP]
 
     @property
     def blind(self) -> bool:
         """Whether the audit misses a mechanism that is known to be broken, so that its other bounds mean nothing."""
-        return not any(one.broken for one in self.proved if one.mechanism == FLIP)
+        return not any(proved.broken for proved in self.proved if proved.mechanism == FLIP)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, as JSON can hold it."""
@@ -74,15 +74,15 @@ class Audit:
             "blind": self.blind,
             "mechanisms": [
                 {
-                    "mechanism": one.mechanism,
-                    "promised_epsilon": one.epsilon,
-                    "delta": one.delta,
-                    "runs": one.bounds.runs,
-                    "epsilon_at_least": one.bounds.epsilon,
-                    "gaussian_epsilon_at_least": one.bounds.gaussian_epsilon(delta=one.delta) if one.gaussian else None,
-                    "broken": one.broken,
+                    "mechanism": proved.mechanism,
+                    "promised_epsilon": proved.epsilon,
+                    "delta": proved.delta,
+                    "runs": proved.bounds.runs,
+                    "epsilon_at_least": proved.bounds.epsilon,
+                    "gaussian_epsilon_at_least": proved.bounds.gaussian_epsilon(delta=proved.delta) if proved.gaussian else None,
+                    "broken": proved.broken,
                 }
-                for one in self.proved
+                for proved in self.proved
             ],
             "figures": [figure.to_dict() for figure in self.figures],
         }
@@ -136,8 +136,15 @@ def audit(table: pa.Table, *, domain: Domain, settings: Settings, parent: Path, 
 def table_of(done: Audit) -> pa.Table:
     """The figures as a table, in the columns of ``schema``; bounds of mechanisms are those of the game ``MECHANISMS``."""
     rows = [
-        (one.game, one.release, one.targets, one.what, *(round(part, 3) for part in (one.value, one.low, one.high)), one.attacks)
-        for one in (*done.figures, *map(_figure, done.proved))
+        (
+            figure.game,
+            figure.release,
+            figure.targets,
+            figure.what,
+            *(round(part, 3) for part in (figure.value, figure.low, figure.high)),
+            figure.attacks,
+        )
+        for figure in (*done.figures, *map(_figure, done.proved))
     ]
     return pa.Table.from_pylist([dict(zip(COLUMNS.names, row, strict=True)) for row in rows], schema=COLUMNS)
 
@@ -162,7 +169,7 @@ def schema() -> pandera.DataFrameSchema:
     )
 
 
-def _figure(one: Proved) -> Figure:
-    promised = "nothing" if one.epsilon is None else f"{one.epsilon:g}"
+def _figure(proved: Proved) -> Figure:
+    promised = "nothing" if proved.epsilon is None else f"{proved.epsilon:g}"
     what = f"epsilon at least (promised: {promised})"
-    return Figure(MECHANISMS, one.mechanism, "all", what, one.least, one.least, np.inf, one.bounds.runs)
+    return Figure(MECHANISMS, proved.mechanism, "all", what, proved.least, proved.least, np.inf, proved.bounds.runs)

@@ -98,24 +98,24 @@ def attack_cubes(people: People, run: Run, *, settings: Settings, parent: Path, 
     proved = {ROUNDED: 0, NONE_WITHHELD: 0}
     for cube in cubes:
         common = (cube.sizes >= 1) & (cube.sizes <= LENGTH) & (cube.exact >= settings.k)
-        told = common & np.array([cube.combination(number) in reported for number in range(len(cube.people))])
-        scores[ROUNDED].append(_solve_rounded(cube, told, k=settings.k))
+        reported_here = common & np.array([cube.combination(number) in reported for number in range(len(cube.people))])
+        scores[ROUNDED].append(_solve_rounded(cube, reported_here, k=settings.k))
         scores[NOISY].append(_solve_noisy(cube, people, run))
         scores[EXACT].append(solve(cube, cube.exact.astype(float), (cube.sizes <= LENGTH).astype(float)))
         scores[NAIVE].append(float(_expected(cube, cube.exact.astype(float))[-1]))
-        proved[ROUNDED] += proves_small_group(cube, told, k=settings.k)
+        proved[ROUNDED] += proves_small_group(cube, reported_here, k=settings.k)
         proved[NONE_WITHHELD] += proves_small_group(cube, common, k=settings.k)
-    found = [share(PROOF, name, "all", "cubes with a group of 1 to k - 1", hits, len(cubes)) for name, hits in proved.items()]
+    figures = [share(PROOF, name, "all", "cubes with a group of 1 to k - 1", hits, len(cubes)) for name, hits in proved.items()]
     few = np.array([0 < cube.people[-1] < settings.k for cube in cubes])
     nobody = np.array([not cube.people[-1] for cube in cubes])
     number = min(few.sum(), nobody.sum())
     sides = [rng.permutation(np.flatnonzero(marks))[:number] for marks in (few, nobody)]
     for name, said in scores.items():
-        found += detection(RECONSTRUCTION, name, "all", *(np.array(said)[side] for side in sides))
-    return found
+        figures += detection(RECONSTRUCTION, name, "all", *(np.array(said)[side] for side in sides))
+    return figures
 
 
-def proves_small_group(cube: Cube, told: Marks, *, k: int) -> bool:
+def proves_small_group(cube: Cube, is_reported: Marks, *, k: int) -> bool:
     """Whether the rounded counts prove that somebody is in a combination that is not reported, though it could be.
 
     What is not reported is rare, so a reader concludes that 1 to ``k`` - 1 people are there.
@@ -126,8 +126,8 @@ def proves_small_group(cube: Cube, told: Marks, *, k: int) -> bool:
         k: the resolution.
     """
     matrix = cube.marks.astype(float)
-    limits = _limits(cube, told, k=k)
-    secret = matrix[~told & (cube.sizes >= 1) & (cube.sizes <= LENGTH)]
+    limits = _limits(cube, is_reported, k=k)
+    secret = matrix[~is_reported & (cube.sizes >= 1) & (cube.sizes <= LENGTH)]
     while len(secret):
         # One solution in which a combination is empty settles that it can be; so many are sought to be empty at once.
         empty = secret @ _optimum(secret.sum(axis=0), **limits) <= ZERO
@@ -189,9 +189,9 @@ def _around_overlap(record: Codes, codes: Codes, people: People, rng: np.random.
     for first, second in np.argwhere(np.triu(together, 1) >= k).tolist():
         both = has[has[:, first] & has[:, second]]
         parts = both.T.astype(np.int64) @ both
-        told = rounded_down(np.diag(parts), k)
-        overlap = np.add.outer(told, told) - (rounded_down(int(together[first, second]), k) + k - 1)
-        fits = (parts < k) & (np.minimum.outer(told, told) >= k)
+        rounded = rounded_down(np.diag(parts), k)
+        overlap = np.add.outer(rounded, rounded) - (rounded_down(int(together[first, second]), k) + k - 1)
+        fits = (parts < k) & (np.minimum.outer(rounded, rounded) >= k)
         fits[[first, second], :] = fits[:, [first, second]] = False
         if fits.any() and (overlap := np.where(fits, overlap, -np.inf)).max() > best:
             third, fourth = np.unravel_index(int(np.argmax(overlap)), overlap.shape)
@@ -201,15 +201,15 @@ def _around_overlap(record: Codes, codes: Codes, people: People, rng: np.random.
     return Cube.of(filled[chosen].tolist(), codes, people.domain.column)
 
 
-def _solve_rounded(cube: Cube, told: Marks, *, k: int) -> float:
-    counts = np.where(told, rounded_down(cube.exact, k) + (k - 1) / 2, 0.0)
+def _solve_rounded(cube: Cube, is_reported: Marks, *, k: int) -> float:
+    counts = np.where(is_reported, rounded_down(cube.exact, k) + (k - 1) / 2, 0.0)
     counts[0] = cube.exact[0]
     # A count that is not told is rare, unless it is withheld.
     untold = np.minimum(cube.marks @ _expected(cube, counts), k - 1)
-    weights = np.where(told, 1.0, UNTOLD_WEIGHT)
+    weights = np.where(is_reported, 1.0, UNTOLD_WEIGHT)
     weights[0] = 1.0
     weights[cube.sizes > LENGTH] = 0.0
-    return solve(cube, np.where(weights == UNTOLD_WEIGHT, untold, counts), weights, _limits(cube, told, k=k))
+    return solve(cube, np.where(weights == UNTOLD_WEIGHT, untold, counts), weights, _limits(cube, is_reported, k=k))
 
 
 def _solve_noisy(cube: Cube, people: People, run: Run) -> float:
@@ -224,10 +224,10 @@ def _solve_noisy(cube: Cube, people: People, run: Run) -> float:
     return solve(cube, counts, weights)
 
 
-def _limits(cube: Cube, told: Marks, *, k: int) -> dict[str, Any]:
+def _limits(cube: Cube, is_reported: Marks, *, k: int) -> dict[str, Any]:
     """What counts rounded down to multiples of ``k`` leave possible, where the number of people is known."""
-    matrix = cube.marks[told].astype(float)
-    least = rounded_down(cube.exact[told], k)
+    matrix = cube.marks[is_reported].astype(float)
+    least = rounded_down(cube.exact[is_reported], k)
     return {
         "A_ub": np.vstack([matrix, -matrix]),
         "b_ub": np.concatenate([least + k - 1, -least]),
@@ -257,8 +257,8 @@ def _reported(people: People, run: Run, *, settings: Settings, parent: Path) -> 
         for place, text in enumerate(domain.values[at])
     }
     places = [[common[f"{part}_{place}"].to_pylist() for part in ("variable", "value")] for place in range(1, LENGTH + 1)]
-    found: set[Combination] = set()
+    reported: set[Combination] = set()
     for row in range(len(common)):
-        told = [(variables[row], values[row]) for variables, values in places]
-        found.add(tuple(sorted(number[one] for one in told if one[0] is not None)))
-    return found
+        attributes = [(variables[row], values[row]) for variables, values in places]
+        reported.add(tuple(sorted(number[one] for one in attributes if one[0] is not None)))
+    return reported

@@ -58,32 +58,32 @@ def membership_scores(people: People, runs: Sequence[Run]) -> dict[str, Scores]:
 def membership(people: People, runs: Sequence[Run], scores: dict[str, Scores], *, delta: float) -> list[Figure]:
     """Who is inside: right guesses and detection by group of targets, and the epsilon that the surest guesses prove."""
     member = np.stack([run.member for run in runs])
-    found: list[Figure] = []
+    figures: list[Figure] = []
     for attack, by_release in scores.items():
         for release, said in by_release.items():
             for group, marks in people.groups.items():
                 inside, outside = (said[:, marks][member[:, marks] == side] for side in (True, False))
-                found += detection(f"{MEMBERSHIP}, {attack}", release, group, inside, outside)
+                figures += detection(f"{MEMBERSHIP}, {attack}", release, group, inside, outside)
                 proved = epsilon_of_scores(inside, outside, delta=delta)
                 number = len(inside) + len(outside)
-                found.append(
+                figures.append(
                     Figure(f"{MEMBERSHIP}, {attack}", release, group, "epsilon at least", proved, proved, np.inf, number)
                 )
-    return found
+    return figures
 
 
 def comparison(people: People, runs: Sequence[Run], scores: dict[str, Scores]) -> list[Figure]:
     """Who came, from two releases of which one has a person and the other has not: did the person come or go?"""
     member = np.stack([run.member for run in runs])
     steps = member[1:].astype(int) - member[:-1].astype(int)
-    found: list[Figure] = []
+    figures: list[Figure] = []
     for attack, by_release in scores.items():
         if attack.endswith("repeated"):
             continue  # what is usual for a target cancels out in a difference
         for release, said in by_release.items():
             change = np.diff(said, axis=0)
-            found += detection(f"{COMPARISON}, {attack}", release, "all", change[steps == 1], change[steps == -1])
-    return found
+            figures += detection(f"{COMPARISON}, {attack}", release, "all", change[steps == 1], change[steps == -1])
+    return figures
 
 
 def singling_out(people: People, runs: Sequence[Run], *, rng: np.random.Generator) -> list[Figure]:
@@ -91,7 +91,7 @@ def singling_out(people: People, runs: Sequence[Run], *, rng: np.random.Generato
 
     Beside it: exactly one of as many people outside; and one person inside, with values drawn by their frequencies alone.
     """
-    found: list[Figure] = []
+    figures: list[Figure] = []
     for release in _names(runs):
         hits = {INSIDE: 0, OUTSIDE: 0, "values guessed": 0}
         tries = 0
@@ -114,8 +114,8 @@ def singling_out(people: People, runs: Sequence[Run], *, rng: np.random.Generato
                 wanted -= 1
                 if not wanted:
                     break
-        found += [share(SINGLING_OUT, release, "all", who, number, tries) for who, number in hits.items()]
-    return found
+        figures += [share(SINGLING_OUT, release, "all", who, number, tries) for who, number in hits.items()]
+    return figures
 
 
 def inference(people: People, runs: Sequence[Run], *, rng: np.random.Generator) -> list[Figure]:
@@ -125,7 +125,7 @@ def inference(people: People, runs: Sequence[Run], *, rng: np.random.Generator) 
     that most often is right for the variable, in the release and for nobody in particular.
     """
     secret = np.array([_secret(record, rng) for record in people.codes[people.targets]])
-    found: list[Figure] = []
+    figures: list[Figure] = []
     for release in _names(runs):
         right = np.zeros((len(runs), len(secret)), np.bool_)
         naive = np.zeros_like(right)
@@ -135,17 +135,17 @@ def inference(people: People, runs: Sequence[Run], *, rng: np.random.Generator) 
                 truth = people.codes[row, column]
                 right[number, target] = _guess(people, published, int(row), column) == truth
                 naive[number, target] = _commonest(published[:, column]) == truth
-        found += _inside_outside(INFERENCE, release, right, people, runs)
+        figures += _inside_outside(INFERENCE, release, right, people, runs)
         member = np.stack([run.member for run in runs])
-        found.append(share(INFERENCE, release, "all", "naive guess", int(naive[member].sum()), int(member.sum())))
-    return found
+        figures.append(share(INFERENCE, release, "all", "naive guess", int(naive[member].sum()), int(member.sum())))
+    return figures
 
 
 def linkage(people: People, runs: Sequence[Run]) -> list[Figure]:
     """Have two halves of a person's variables from two sources: do both lead to the same published record?"""
     columns = people.codes.shape[1]
     halves = [np.arange(columns) % 2 == side for side in (0, 1)]
-    found: list[Figure] = []
+    figures: list[Figure] = []
     for release in _names(runs):
         linked = np.zeros((len(runs), len(people.targets)), np.bool_)
         for number, run in enumerate(runs):
@@ -153,8 +153,8 @@ def linkage(people: People, runs: Sequence[Run]) -> list[Figure]:
             for target, row in enumerate(people.targets):
                 leads = [_leads(people, published, int(row), half) for half in halves]
                 linked[number, target] = bool(leads[0] & leads[1])
-        found += _inside_outside(LINKAGE, release, linked, people, runs)
-    return found
+        figures += _inside_outside(LINKAGE, release, linked, people, runs)
+    return figures
 
 
 def _names(runs: Sequence[Run]) -> list[str]:
@@ -172,15 +172,15 @@ def _pair_scores(targets: Codes, counts: Reals, *, domain: Domain) -> Reals:
 
     A count varies with the coins of the targets that have the pair, and with what the release does to it.
     """
-    found = np.zeros((len(counts), len(targets)))
+    scores = np.zeros((len(counts), len(targets)))
     coins = pair_counts(targets, domain=domain) / 4
     for number, record in enumerate(targets):
         pairs = pairs_of(record, domain=domain)
         if len(pairs):
             own = counts[:, pairs]
             variance = own.var(axis=0, ddof=1) + coins[pairs] + LEAST_VARIANCE
-            found[:, number] = ((own - own.mean(axis=0)) / variance).sum(axis=1)
-    return found * len(counts) / (len(counts) - 1)
+            scores[:, number] = ((own - own.mean(axis=0)) / variance).sum(axis=1)
+    return scores * len(counts) / (len(counts) - 1)
 
 
 def pairs_of(record: Codes, *, domain: Domain) -> Ints:
@@ -225,10 +225,10 @@ def _leads(people: People, published: Codes, row: int, half: Flags) -> set[int]:
 def _inside_outside(game: str, release: str, hits: Flags, people: People, runs: Sequence[Run]) -> list[Figure]:
     """Hits (runs, targets) as shares of those inside and outside, and their difference, by group of targets."""
     member = np.stack([run.member for run in runs])
-    found: list[Figure] = []
+    figures: list[Figure] = []
     for group, marks in people.groups.items():
         own, side = hits[:, marks], member[:, marks]
         inside = share(game, release, group, INSIDE, int(own[side].sum()), int(side.sum()))
         outside = share(game, release, group, OUTSIDE, int(own[~side].sum()), int((~side).sum()))
-        found += [inside, outside, difference(inside, outside, what="more inside than outside")]
-    return found
+        figures += [inside, outside, difference(inside, outside, what="more inside than outside")]
+    return figures

@@ -70,13 +70,13 @@ def write(done: Audit, folder: Path, *, parent: Path, sealed: bool) -> None:
 
 def headlines(done: Audit) -> list[tuple[str, str]]:
     """The few figures to look at first."""
-    ours = [one for one in done.proved if one.epsilon is not None and one.mechanism != FLIP]
-    found = [(f"epsilon proved of DP at {one.epsilon:g}, at least", f"{one.least:.2f}") for one in ours]
-    found.append(("the known fault of the published engine", "missed: trust nothing here" if done.blind else "caught"))
+    ours = [proved for proved in done.proved if proved.epsilon is not None and proved.mechanism != FLIP]
+    lines = [(f"epsilon proved of DP at {proved.epsilon:g}, at least", f"{proved.least:.2f}") for proved in ours]
+    lines.append(("the known fault of the published engine", "missed: trust nothing here" if done.blind else "caught"))
     for release in (SYNTHETIC, PRIVATE, SAMPLE):
         best = _best(done, release)
-        found.append((f"of the people in it found at 1% false alarms: {release}", _percent(best.value)))
-    return found
+        lines.append((f"of the people in it found at 1% false alarms: {release}", _percent(best.value)))
+    return lines
 
 
 def _page(done: Audit) -> bytes:

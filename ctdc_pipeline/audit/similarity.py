@@ -22,7 +22,7 @@ def weights(codes: Codes, *, domain: Domain) -> Reals:
 @compiled
 def likenesses(record: Codes, columns: Flags, published: Codes, weight: Reals) -> Reals:
     """float64 per published record: what it shares with ``record`` in ``columns``, as a part of all that either says there."""
-    found = np.zeros(len(published))
+    likeness = np.zeros(len(published))
     for row in range(len(published)):
         shared, either = 0.0, 0.0
         for column in range(len(record)):
@@ -37,8 +37,8 @@ def likenesses(record: Codes, columns: Flags, published: Codes, weight: Reals) -
             elif other >= 0:
                 either += weight[other]
         if either > 0.0:
-            found[row] = shared / either
-    return found
+            likeness[row] = shared / either
+    return likeness
 
 
 @compiled
@@ -47,8 +47,8 @@ def closest(records: Codes, published: Codes, weight: Reals, own: npt.NDArray[np
     columns = np.ones(records.shape[1], np.bool_)
     best = np.zeros(len(records))
     for number in range(len(records)):
-        found = likenesses(records[number], columns, published, weight)
-        for row in range(len(found)):
-            if row != own[number] and found[row] > best[number]:
-                best[number] = found[row]
+        likeness = likenesses(records[number], columns, published, weight)
+        for row in range(len(likeness)):
+            if row != own[number] and likeness[row] > best[number]:
+                best[number] = likeness[row]
     return best

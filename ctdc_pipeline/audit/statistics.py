@@ -102,12 +102,12 @@ def detection(game: str, release: str, targets: str, inside: Reals, outside: Rea
     # A score on the middle decides nothing: half of such guesses are right.
     right = float((inside > middle).sum() + (outside < middle).sum())
     right += ((inside == middle).sum() + (outside == middle).sum()) / 2
-    found = [share(game, release, targets, "right guesses", round(right), len(inside) + len(outside))]
+    figures = [share(game, release, targets, "right guesses", round(right), len(inside) + len(outside))]
     ordered = np.sort(outside)[::-1]
     for rate in FALSE_ALARMS:
         hits = int((inside > ordered[int(rate * len(ordered))]).sum())
-        found.append(share(game, release, targets, f"found at {100 * rate:g}% false alarms", hits, len(inside)))
-    return found
+        figures.append(share(game, release, targets, f"found at {100 * rate:g}% false alarms", hits, len(inside)))
+    return figures
 
 
 def epsilon_of_guesses(
@@ -192,9 +192,9 @@ def bounds(inside: Reals, outside: Reals, *, delta: float) -> Bounds:
 def _epsilons(inside: Reals, outside: Reals, thresholds: Reals, *, delta: float) -> Reals:
     """The epsilon that each threshold proves: detection against false alarms, or those rightly passed over against misses."""
     tail = (1 - SURE) / 2
-    found = (inside[:, None] > thresholds).sum(axis=0)
+    detected = (inside[:, None] > thresholds).sum(axis=0)
     alarms = (outside[:, None] > thresholds).sum(axis=0)
-    least_found, least_passed = _lower(found, len(inside), tail), _lower(len(outside) - alarms, len(outside), tail)
+    least_found, least_passed = _lower(detected, len(inside), tail), _lower(len(outside) - alarms, len(outside), tail)
     return np.maximum(_log_ratio(least_found - delta, 1 - least_passed), _log_ratio(least_passed - delta, 1 - least_found))
 
 

@@ -31,8 +31,10 @@ def quarantine(name: str, folder: Path, outside: bool) -> None:
     zones = home_zones()
     with unwritable(folder):
         done = export_quarantine(name, folder, zones=zones, outside=outside)
-    for one in done:
-        click.echo(f"{one.rows:,} rows of {one.source} in {one.folder}; land them corrected as a refresh after {one.since}")
+    for export in done:
+        click.echo(
+            f"{export.rows:,} rows of {export.source} in {export.folder}; land them corrected as a refresh after {export.since}"
+        )
     if not done:
         click.echo(f"nothing of {name} is in quarantine")
 

@@ -54,10 +54,10 @@ def import_(source: Path, output: Path) -> None:
 
     require_writable(output)
     require_other(output, source)
-    found = imported(source)
-    write_table(found.table, output)
-    _print_import(found)
-    tell(f"Wrote {len(found.table):,} rows to {output}.")
+    result = imported(source)
+    write_table(result.table, output)
+    _print_import(result)
+    tell(f"Wrote {len(result.table):,} rows to {output}.")
 
 
 @click.command()
@@ -85,13 +85,13 @@ def export(source: Path, output: Path, form: str) -> None:
     tell(f"Wrote {len(table):,} rows to {output}.")
 
 
-def _print_import(found: Imported) -> None:
+def _print_import(result: Imported) -> None:
     from rich.console import Console
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
-    console.print(f"{found.format.title}: {len(found.table):,} rows, {len(found.format.variables)} variables")
-    if found.mapped:
-        console.print(grid("Renamed or merged", ("column", "variable"), [*found.mapped]))
-    for title, names in (("Left out", found.dropped), ("Not in the file", found.absent)):
+    console.print(f"{result.format.title}: {len(result.table):,} rows, {len(result.format.variables)} variables")
+    if result.mapped:
+        console.print(grid("Renamed or merged", ("column", "variable"), [*result.mapped]))
+    for title, names in (("Left out", result.dropped), ("Not in the file", result.absent)):
         if names:
             console.print(f"{title}: {', '.join(names)}")

@@ -94,30 +94,30 @@ def check_layout(layout: Path, files: tuple[Path, ...], last_year: int | None, v
         _print_rehearsal(rehearse(source, files, as_of=date(last_year or LAST_YEAR, 12, 31)), values=values)
 
 
-def _print_rehearsal(found: Rehearsal, *, values: bool) -> None:
+def _print_rehearsal(rehearsal: Rehearsal, *, values: bool) -> None:
     from rich.console import Console
 
     console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 200)
-    outcomes = [("accepted", found.accepted), ("quarantined", found.quarantined), *sorted(found.excluded.items())]
-    console.print(grid(f"Of {found.rows:,} rows", ("outcome", "rows"), outcomes))
-    if found.reasons:
+    outcomes = [("accepted", rehearsal.accepted), ("quarantined", rehearsal.quarantined), *sorted(rehearsal.excluded.items())]
+    console.print(grid(f"Of {rehearsal.rows:,} rows", ("outcome", "rows"), outcomes))
+    if rehearsal.reasons:
         rows = [
             (
-                one.field,
-                one.rule,
-                one.rows,
-                ", ".join(str(row) for _, row in one.places),
-                *([", ".join(one.values)] if values else []),
+                reason.field,
+                reason.rule,
+                reason.rows,
+                ", ".join(str(row) for _, row in reason.places),
+                *([", ".join(reason.values)] if values else []),
             )
-            for one in found.reasons
+            for reason in rehearsal.reasons
         ]
         names = ("field", "rule", "rows", "first rows", *(["cells"] if values else []))
         console.print(grid("Why rows are quarantined", names, rows))
-    said = [(name, rows) for name, rows in found.filled.items() if rows]
-    console.print(grid("What the accepted rows say", ("variable", "rows"), said))
-    if silent := [name for name, rows in found.filled.items() if not rows]:
+    filled = [(name, rows) for name, rows in rehearsal.filled.items() if rows]
+    console.print(grid("What the accepted rows say", ("variable", "rows"), filled))
+    if silent := [name for name, rows in rehearsal.filled.items() if not rows]:
         console.print(f"Never said: {', '.join(silent)}")
-    if found.kept_out:
-        console.print(f"Columns that the layout does not name, kept out: {', '.join(column for _, column in found.kept_out)}")
-    for warning in found.warnings:
+    if rehearsal.kept_out:
+        console.print(f"Columns that the layout does not name, kept out: {', '.join(column for _, column in rehearsal.kept_out)}")
+    for warning in rehearsal.warnings:
         click.echo(f"ctdc: {warning}", err=True)

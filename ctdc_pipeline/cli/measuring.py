@@ -59,7 +59,7 @@ def measure(
 
     if output.suffix.lower() != ".parquet":
         raise ParameterError(f"{output.name} is no Parquet file", remedy="Name an output that ends in .parquet.")
-    found = measured(
+    counts = measured(
         source,
         output,
         epsilon=epsilon,
@@ -70,8 +70,8 @@ def measure(
         sensitive_zeros=sensitive_zeros,
         limits=Limits(memory=memory_limit),
     )
-    write_measurements(found, output)
-    tell(f"Wrote {found.domain.attributes + found.domain.pairs:,} noisy counts of about {found.rows:,} rows to {output}.")
+    write_measurements(counts, output)
+    tell(f"Wrote {counts.domain.attributes + counts.domain.pairs:,} noisy counts of about {counts.rows:,} rows to {output}.")
 
 
 @click.command()
@@ -139,10 +139,10 @@ def measured(
         if name not in public.columns:
             click.echo(f"ctdc: column {name} is not in the schema and is left out", err=True)
     with bounded(limits.memory), ends_soon():
-        found, outside = run(table, domain=public, epsilon=epsilon, delta=delta)
+        measurements, outside = run(table, domain=public, epsilon=epsilon, delta=delta)
     for name, cells in outside.items():
         click.echo(f"ctdc: column {name}: {cells:,} cells hold what the schema does not list, and count as empty", err=True)
-    return found
+    return measurements
 
 
 def draw(

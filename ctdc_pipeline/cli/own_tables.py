@@ -113,7 +113,7 @@ def synthesize(
     if method == "dp":
         if core:
             raise ParameterError("--core is not for --method dp", remedy="Leave it out.")
-        found = measured(
+        measurements = measured(
             source,
             output,
             epsilon=epsilon,
@@ -124,7 +124,7 @@ def synthesize(
             sensitive_zeros=sensitive_zeros,
             limits=limits,
         )
-        draw(found, output, k=k, seed=seed, support=support, limits=limits)
+        draw(measurements, output, k=k, seed=seed, support=support, limits=limits)
         return
     table = read_input(source, missing=missing, sensitive_zeros=sensitive_zeros, output=output)
     from ctdc_pipeline.operations.memory_limit import bounded
@@ -189,41 +189,41 @@ def evaluate(
         for path in (sensitive, synthetic)
     ]
     with ends_soon(), progress_bar() as progress:
-        found = run(tables[0], tables[1], k=k, length=length, core=core, limits=Limits(threads=threads), progress=progress)
+        evaluation = run(tables[0], tables[1], k=k, length=length, core=core, limits=Limits(threads=threads), progress=progress)
     if as_json:
-        click.echo(json.dumps(found.to_dict(), indent=1))
+        click.echo(json.dumps(evaluation.to_dict(), indent=1))
     else:
-        _print(found)
+        _print(evaluation)
 
 
-def _print(found: Evaluation) -> None:
+def _print(result: Evaluation) -> None:
     from rich.console import Console
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
-    verdict = "holds" if found.private else "DOES NOT HOLD"
-    console.print(f"Privacy (k = {found.k}): {verdict}")
+    verdict = "holds" if result.private else "DOES NOT HOLD"
+    console.print(f"Privacy (k = {result.k}): {verdict}")
     console.print(
-        f"  rows: {found.synthetic_rows:,} for {found.sensitive_rows:,} ({found.row_ratio:.3f}); empty: {found.empty_rows:,}"
+        f"  rows: {result.synthetic_rows:,} for {result.sensitive_rows:,} ({result.row_ratio:.3f}); empty: {result.empty_rows:,}"
     )
-    console.print(f"  smallest support of a synthetic record: {figure(found.smallest_support)}")
+    console.print(f"  smallest support of a synthetic record: {figure(result.smallest_support)}")
     console.print(
-        f"  attribute counts that are not the sensitive count rounded down: {found.inexact_counts:,} of {found.attributes:,}"
+        f"  attribute counts that are not the sensitive count rounded down: {result.inexact_counts:,} of {result.attributes:,}"
     )
-    rows = [(part.length, part.records, part.rows, part.rare_records, part.rare_rows) for part in found.leakage]
+    rows = [(part.length, part.records, part.rows, part.rare_records, part.rare_rows) for part in result.leakage]
     console.print(grid("Synthetic records by length", ("length", "distinct", "rows", "rare distinct", "rare rows"), rows))
     rows = [
         (part.length, part.distinct, part.rare, part.unique, part.synthetic, part.leaked, part.fabricated)
-        for part in found.combinations
+        for part in result.combinations
     ]
     names = ("length", "sensitive", "rare", "unique", "synthetic", "leaked", "fabricated")
     console.print(grid("Combinations", names, rows))
     kept = ("common", "lost", "mean preservation", "relative error", "mean absolute error")
-    rows = [(part.length, *vars(part.fidelity).values()) for part in found.combinations]
+    rows = [(part.length, *vars(part.fidelity).values()) for part in result.combinations]
     console.print(grid("Fidelity to common combinations", ("length", *kept), rows))
-    if found.core:
-        console.print(grid("Of pairs of core columns", kept, [tuple(vars(found.core).values())]))
+    if result.core:
+        console.print(grid("Of pairs of core columns", kept, [tuple(vars(result.core).values())]))
     rows = [
         (part.length, f"{part.least:,}-{figure(part.most)}" if part.most else f"{part.least:,}+", *vars(part.fidelity).values())
-        for part in found.buckets
+        for part in result.buckets
     ]
     console.print(grid("The same by sensitive count", ("length", "count", *kept), rows))

@@ -31,12 +31,12 @@ def verify(release: Path, sensitive: Path | None, public_key: Path | None, appro
     """
     from ctdc_pipeline.verification.release_folder import verify as run
 
-    found = run(release, sensitive=sensitive, public_key=public_key, approvers=approvers)
+    report = run(release, sensitive=sensitive, public_key=public_key, approvers=approvers)
     if as_json:
-        click.echo(json.dumps(found.to_dict(), indent=1))
+        click.echo(json.dumps(report.to_dict(), indent=1))
     else:
-        _print_report(found)
-    if not found.holds:
+        _print_report(report)
+    if not report.holds:
         sys.exit(1)
 
 
@@ -79,25 +79,29 @@ def withdraw(version: str, reason: str) -> None:
         tell(f"Release {version} is withdrawn; {run(zones, version, reason=reason)} says why.")
 
 
-def _print_report(found: Report) -> None:
+def _print_report(report: Report) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
     table = Table(
-        title=Text(f"Release {found.version or found.folder}"), title_justify="left", title_style="bold", box=None, pad_edge=False
+        title=Text(f"Release {report.version or report.folder}"),
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        pad_edge=False,
     )
     for name in ("check", "result", "what holds, or what was found", "remedy"):
         table.add_column(name, overflow="fold")
-    for check in found.checks:
+    for check in report.checks:
         failing = check.result == "FAILS"
         said = "; ".join(check.found) if failing else f"{check.meaning}{''.join(f' ({note})' for note in check.found)}"
         # As text, for names of files may hold what rich takes for markup.
         table.add_row(check.name, Text(check.result, style="bold red" if failing else ""), Text(said), check.remedy)
-    if found.invented:
+    if report.invented:
         console.print("INVENTED DATA: this release was made from samples and tells of no real people.")
     console.print(table)
-    for said in found.unread:
+    for said in report.unread:
         console.print(Text(f"not covered: {said}"))
-    console.print("Everything that was checked holds." if found.holds else f"DOES NOT HOLD: {', '.join(found.failed)}")
+    console.print("Everything that was checked holds." if report.holds else f"DOES NOT HOLD: {', '.join(report.failed)}")

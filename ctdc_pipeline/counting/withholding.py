@@ -81,7 +81,7 @@ def withhold(
     findings = set[_Finding]()
     solved: dict[frozenset[_Finding], Numbers] = {}
     while True:
-        found = {
+        new_findings = {
             *_disclosing(
                 [
                     *_overlapping(groups, overlaps, reported, shown, bounds, k=k),
@@ -92,11 +92,11 @@ def withhold(
             *_differences(groups, reported, bounds, k=k),
             *_values(groups, reported, bounds, k=k, years=years),
         }
-        if found <= findings:
+        if new_findings <= findings:
             withheld = np.zeros(len(groups), np.bool_)
             withheld[ordered["place"].to_numpy()] = ~reported
             return withheld
-        findings |= found
+        findings |= new_findings
         reported = ~_fewest(groups, findings, before=~reported, solved=solved)
         bounds = _bounds(groups, reported, shown, k=k, people=people, years=years)
 
@@ -157,13 +157,13 @@ class Groups:
 
         No places at all are everybody.
         """
-        found = np.full((len(self), 1 << self.length), -1, np.int32)
-        found[:, 0] = len(self)
+        rows_by_places = np.full((len(self), 1 << self.length), -1, np.int32)
+        rows_by_places[:, 0] = len(self)
         for places in range(1, 1 << self.length):
             rows = np.flatnonzero(self.size >= places.bit_length())
             within = [place for place in range(self.length) if places >> place & 1]
-            found[rows, places] = self.rows(self.key(self.parts[np.ix_(rows, np.array(within))]))
-        return found
+            rows_by_places[rows, places] = self.rows(self.key(self.parts[np.ix_(rows, np.array(within))]))
+        return rows_by_places
 
     @cached_property
     def subsets_by_places(self) -> Numbers:
@@ -454,7 +454,7 @@ def _overlapping(
     groups: Groups, overlaps: Sequence[_Overlaps], reported: Marks, shown: Shown, bounds: _Bounds, *, k: int
 ) -> Iterator[_Proof]:
     """Supersets that must overlap, and an unreported part of their union."""
-    told = np.append(reported, False)
+    is_reported = np.append(reported, False)
     counted = np.append(reported, True)
     people = bounds.upper[-1]
     counts = np.where(counted, np.append(groups.count, people), -UNBOUNDED)
@@ -464,7 +464,7 @@ def _overlapping(
     for some in overlaps:
         times = some.supersets.shape[1]
         least = bounds.lower[some.supersets].sum(axis=1) - (times - 1) * bounds.upper[some.shared]
-        proofs, places = np.nonzero((least > 0)[:, None] & ~told[some.parts])
+        proofs, places = np.nonzero((least > 0)[:, None] & ~is_reported[some.parts])
         supersets, shared = some.supersets[proofs], some.shared[proofs]
         bound = np.column_stack([lower[supersets].sum(axis=1) - (times - 1) * upper[shared] for lower, upper in readers])
         parts = some.parts[proofs, places]
@@ -505,7 +505,7 @@ def _all_values_but_one(groups: Groups, reported: Marks, shown: Shown, bounds: _
     accounted = _sums(families, np.where(reported[rows], lower[rows], 0))
     members = rows[np.argsort(families, kind="stable")]
     begin = np.append(0, np.cumsum(np.bincount(families)))
-    told = np.append(reported | (shown.rows > 0), False)
+    is_known = np.append(reported | (shown.rows > 0), False)
     keys = parents * (1 + len(groups.names)) + variables
     for places in range(1 << (groups.length - 1)):
         narrow = np.flatnonzero(parents < len(groups))
@@ -528,7 +528,7 @@ def _all_values_but_one(groups: Groups, reported: Marks, shown: Shown, bounds: _
         value_of, values = gaining[value_of], members[place]
         least = total[value_of] + lower[values]
         both = groups.rows(groups.keys[values] ^ change[value_of])
-        for number in np.flatnonzero((least > 0) & ~told[both]).tolist():
+        for number in np.flatnonzero((least > 0) & ~is_known[both]).tolist():
             family, value = int(value_of[number]), int(values[number])
             used = [(row, int(lower[row]) - shown.least(row)) for row in (int(parents[narrow[family]]), value) if reported[row]]
             start, end = np.searchsorted(which, (family, family + 1)).tolist()
@@ -563,14 +563,14 @@ def _values(groups: Groups, reported: Marks, bounds: _Bounds, *, k: int, years: 
     """The reported values of a variable leave few in a group over; or somebody must have a year that is not reported."""
     lower, upper = bounds.lower, bounds.upper
     rows, parents, families, first, _ = groups.families
-    told = reported[rows]
-    least, most = _sums(families, np.where(told, lower[rows], 0)), _sums(families, np.where(told, upper[rows], 0))
-    secret = years - np.bincount(families, told).astype(np.int64)
+    is_reported = reported[rows]
+    least, most = _sums(families, np.where(is_reported, lower[rows], 0)), _sums(families, np.where(is_reported, upper[rows], 0))
+    secret = years - np.bincount(families, is_reported).astype(np.int64)
     whole = parents[first]
     known = np.append(reported, True)[whole]
-    found = known & (lower[whole] > most) & (upper[whole] - least < k) & (most > 0)
+    few_are_left = known & (lower[whole] > most) & (upper[whole] - least < k) & (most > 0)
     hidden = known & groups.of_years & (secret > 0) & (lower[whole] - most - (secret - 1) * (k - 1) > 0)
-    for family in np.flatnonzero(found | hidden).tolist():
+    for family in np.flatnonzero(few_are_left | hidden).tolist():
         own, row = rows[families == family], int(whole[family])
         if not hidden[family]:
             yield _Finding(tuple(sorted(own[reported[own]].tolist())) or (row,))

@@ -78,21 +78,21 @@ _DICTIONARY = "data_dictionary.csv"
 
 def _release(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
     rows = [
-        (f"rows of {name}", *(_figure(said["rows"].get(name)) for said in (old, new)))
+        (f"rows of {name}", *(_figure(manifest["rows"].get(name)) for manifest in (old, new)))
         for name in sorted({*old["rows"], *new["rows"]})
     ]
     rows += [
-        (name.replace("_", " "), *(str(said.get(name, "")) for said in (old, new)))
+        (name.replace("_", " "), *(str(manifest.get(name, "")) for manifest in (old, new)))
         for name in ("k", "reporting_length", "last_year", "codebook")
     ]
-    rows.append(("core variables", *(", ".join(said.get("core", ())) for said in (old, new))))
-    return (*rows, ("software", *(said["software"]["version"] for said in (old, new))))
+    rows.append(("core variables", *(", ".join(manifest.get("core", ())) for manifest in (old, new))))
+    return (*rows, ("software", *(manifest["software"]["version"] for manifest in (old, new))))
 
 
 def _partners(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-    for source, said in new.items():
+    for source, delivered in new.items():
         was = old.get(source, {}).get("latest_refresh")
-        yield (source, said["partner"], said["state"], was or "", said["latest_refresh"] or "")
+        yield (source, delivered["partner"], delivered["state"], was or "", delivered["latest_refresh"] or "")
 
 
 def _variables(new: Path, old: Path) -> tuple[tuple[str, ...], ...]:
@@ -101,8 +101,8 @@ def _variables(new: Path, old: Path) -> tuple[tuple[str, ...], ...]:
             SELECT coalesce(n.name, o.name), n.name IS NULL, o.name IS NULL
             FROM new n FULL JOIN old o USING (name) WHERE n IS DISTINCT FROM o ORDER BY 1
         """
-        found = connection.sql(query).fetchall()
-    return tuple((name, "removed" if gone else "added" if fresh else "described anew") for name, gone, fresh in found)
+        changed = connection.sql(query).fetchall()
+    return tuple((name, "removed" if gone else "added" if fresh else "described anew") for name, gone, fresh in changed)
 
 
 def _counts(new: Path, old: Path) -> tuple[tuple[str, ...], ...]:

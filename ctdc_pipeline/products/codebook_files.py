@@ -115,7 +115,7 @@ def _document(
     """The text of every release, with the sections of ``codebook_<method>.md`` where it names them."""
     records, about = len(release.synthetic), imprint()
     people = {row["variable"]: row for row in known_values.to_pylist()}
-    told = {
+    figures = {
         **values,
         "version": release.version,
         "variables": len(codebook().variables),
@@ -153,11 +153,11 @@ def _document(
         "details": list(_all_details(release, counts, people)),
         "cite": [Block("quote", plain(release.citation))],
     }
-    for section in _page(f"codebook_{method}.md").format(**told).split("@ ")[1:]:
+    for section in _page(f"codebook_{method}.md").format(**figures).split("@ ")[1:]:
         name, _, text = section.partition("\n")
         blocks[name] = parse(text, inserts=blocks)
     title = f"Codebook: {about.dataset}"
-    text = _page("codebook_document.md").format(**told)
+    text = _page("codebook_document.md").format(**figures)
     return Document(title, f"Release {release.version}", about.publisher, parse(text, inserts=blocks), release.notice)
 
 
@@ -167,17 +167,17 @@ def _page(name: str) -> str:
 
 def _about_partners() -> dict[str, str]:
     """What is said of each partner, by what it is called."""
-    said: dict[str, str] = {}
+    abouts: dict[str, str] = {}
     for partner, sources in PARTNERS.items():
         known = imprint().partners.get(partner)
-        said |= {known["name"]: known["about"]} if known else {source.title: source.about for source in sources}
-    return said
+        abouts |= {known["name"]: known["about"]} if known else {source.title: source.about for source in sources}
+    return abouts
 
 
 def _counts(column: pa.ChunkedArray, variable: Variable) -> Counts:
     """How many records have each value, in the order of the codebook, else of the values themselves."""
-    found = {row["values"]: row["counts"] for row in column.drop_null().cast(pa.string()).value_counts().to_pylist()}
-    return {value: found[value] for value in (variable.values or sorted(found)) if value in found}
+    frequency = {row["values"]: row["counts"] for row in column.drop_null().cast(pa.string()).value_counts().to_pylist()}
+    return {value: frequency[value] for value in (variable.values or sorted(frequency)) if value in frequency}
 
 
 def _main(inputs: Released) -> Iterator[Sequence[Cell]]:
@@ -190,7 +190,7 @@ def _main(inputs: Released) -> Iterator[Sequence[Cell]]:
         number = int(is_number(variable))
         yield (variable.position, variable.name, _TYPES[variable.kind], number, variable.label, " ".join(notes))
     yield ()
-    for label, said in {
+    for label, text in {
         "release": inputs.version,
         "codebook": codebook().version,
         "records": len(inputs.synthetic),
@@ -198,7 +198,7 @@ def _main(inputs: Released) -> Iterator[Sequence[Cell]]:
         "rows": f"{inputs.about_rows} The data show detection, not prevalence.",
         "cite": inputs.citation,
     }.items():
-        yield (None, label, said)
+        yield (None, label, text)
 
 
 def _tabstat(counts: dict[str, Counts], *, rows: int) -> Iterator[Sequence[Cell]]:

@@ -43,12 +43,12 @@ def write(inputs: Inputs, folder: Path) -> None:
         folder: where the files go. It is made if it is not there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    told = profiles(inputs.victims, k=inputs.k, aggregates=inputs.aggregates)
-    write_table(told, folder / "map.csv")
+    figures = profiles(inputs.victims, k=inputs.k, aggregates=inputs.aggregates)
+    write_table(figures, folder / "map.csv")
     for role in ROLES:
-        text = json.dumps(geojson(told, role=role, notice=inputs.notice), ensure_ascii=False, separators=(",", ":"))
+        text = json.dumps(geojson(figures, role=role, notice=inputs.notice), ensure_ascii=False, separators=(",", ":"))
         (folder / f"map_{role}.geojson").write_text(text + "\n", encoding="utf-8")
-    (folder / "map.html").write_bytes(render(told, inputs))
+    (folder / "map.html").write_bytes(render(figures, inputs))
 
 
 def profiles(victims: pa.Table, *, k: int, aggregates: pa.Table | None = None) -> pa.Table:
@@ -76,7 +76,7 @@ def profiles(victims: pa.Table, *, k: int, aggregates: pa.Table | None = None) -
     return pa.Table.from_pylist([{name: row.get(name) for name in SCHEMA.names} for row in rows], schema=SCHEMA)
 
 
-def geojson(told: pa.Table, *, role: str, notice: str = "") -> dict[str, Any]:
+def geojson(figures: pa.Table, *, role: str, notice: str = "") -> dict[str, Any]:
     """Return the countries of one role as features (RFC 7946). A country without a shape has no geometry.
 
     Args:
@@ -91,7 +91,7 @@ def geojson(told: pa.Table, *, role: str, notice: str = "") -> dict[str, Any]:
             "geometry": shapes().geometry(code),
             "properties": {"iso3": code, "name": profile["name"], "count": profile["count"], "profile": profile["profile"]},
         }
-        for code, profile in _nested(told, role=role).items()
+        for code, profile in _nested(figures, role=role).items()
     ]
     return {
         "type": "FeatureCollection",
@@ -102,7 +102,7 @@ def geojson(told: pa.Table, *, role: str, notice: str = "") -> dict[str, Any]:
     }
 
 
-def render(told: pa.Table, inputs: Inputs) -> bytes:
+def render(figures: pa.Table, inputs: Inputs) -> bytes:
     """Return the page of the map.
 
     Args:
@@ -114,7 +114,7 @@ def render(told: pa.Table, inputs: Inputs) -> bytes:
         "k": inputs.k,
         "roles": [{"name": role, "label": codebook().variable(role).label} for role in ROLES],
         "subjects": [_subject(of) for of in _subjects()],
-        "profiles": {role: _nested(told, role=role) for role in ROLES},
+        "profiles": {role: _nested(figures, role=role) for role in ROLES},
         "names": {country.iso3: country.name for country in countries().rows},
         "map": shapes().drawn(),
     }
@@ -136,11 +136,11 @@ def _subject(of: str) -> dict[str, Any]:
     return {"name": of, "label": variable.label, "labels": {value: named(variable, value) for value in variable.values}}
 
 
-def _nested(told: pa.Table, *, role: str) -> dict[str, dict[str, Any]]:
+def _nested(figures: pa.Table, *, role: str) -> dict[str, dict[str, Any]]:
     """Profile of each country: name, count, and by subject its denominator, and by value count, percentage and its interval."""
     group = {variable.name: variable.group for variable in codebook().variables if variable.kind == "flag"}
     nested: dict[str, dict[str, Any]] = {}
-    for row in told.to_pylist():
+    for row in figures.to_pylist():
         if row["by"] != role:
             continue
         if row["variable"] is None:

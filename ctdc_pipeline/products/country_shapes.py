@@ -42,13 +42,13 @@ class Shapes:
 
     def dots(self) -> dict[str, Point]:
         """Where on the canvas the countries are that are too small to see."""
-        found: dict[str, Point] = {}
+        points: dict[str, Point] = {}
         for code, polygons in self.polygons.items():
             rings = [[place(point) for point in polygon[0]] for polygon in polygons]
             if sum(map(_area, rings)) < SMALL:
                 spots = max(rings, key=_area)[:-1]
-                found[code] = round(sum(x for x, _ in spots) / len(spots), 1), round(sum(y for _, y in spots) / len(spots), 1)
-        return found
+                points[code] = round(sum(x for x, _ in spots) / len(spots), 1), round(sum(y for _, y in spots) / len(spots), 1)
+        return points
 
     def drawn(self) -> dict[str, Any]:
         """The map as the pages draw it."""

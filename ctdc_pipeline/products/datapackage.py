@@ -120,6 +120,6 @@ def _column(name: str) -> dict[str, Any]:
     """A column of another table: a variable, a figure, or text."""
     known = {variable.name: variable for variable in codebook().variables}.get(name)
     if known:
-        said = {"title": known.label, "type": "integer" if records.is_number(known) else "string"}
-        return {"name": name, **said, "description": known.definition}
+        described = {"title": known.label, "type": "integer" if records.is_number(known) else "string"}
+        return {"name": name, **described, "description": known.definition}
     return {"name": name, "type": _NUMBERS.get(name, "string")}

@@ -79,14 +79,14 @@ def parse(text: str, *, inserts: Mapping[str, Sequence[Block]]) -> tuple[Block, 
 
 def spans(text: str) -> tuple[Span, ...]:
     """The stretches of a line."""
-    found: list[Span] = []
+    parts: list[Span] = []
     end = 0
     for hit in _MARK.finditer(text):
-        found.append(Span("plain", text[end : hit.start()]))
+        parts.append(Span("plain", text[end : hit.start()]))
         kind = hit.lastgroup or ""
-        found.append(Span("link", hit["text"], hit["link"]) if kind == "link" else Span(kind, hit[kind]))
+        parts.append(Span("link", hit["text"], hit["link"]) if kind == "link" else Span(kind, hit[kind]))
         end = hit.end()
-    return tuple(span for span in (*found, Span("plain", text[end:])) if span.text)
+    return tuple(span for span in (*parts, Span("plain", text[end:])) if span.text)
 
 
 def plain(text: str, kind: str = "plain") -> tuple[Span, ...]:

@@ -104,7 +104,7 @@ class Inputs(Released):
 def _partners(deliveries: Mapping[str, Mapping[str, Any]], counted: list[tuple[str, str | None, int]], *, k: int) -> pa.Table:
     rows: list[dict[str, Any]] = []
     for source in SOURCES.values():
-        said = deliveries[source.name]
+        delivered = deliveries[source.name]
         own = {year: count for name, year, count in counted if name == source.name}
         years = sorted(year for year, count in own.items() if year and count >= k)
         rows.append(
@@ -112,7 +112,7 @@ def _partners(deliveries: Mapping[str, Mapping[str, Any]], counted: list[tuple[s
                 "partner": source.partner,
                 "source": source.name,
                 "title": source.title,
-                **{name: said[name] for name in ("state", "latest_refresh", "stopped")},
+                **{name: delivered[name] for name in ("state", "latest_refresh", "stopped")},
                 "victims": rounded_down(sum(own.values()), k) or None,
                 "first_year": years[0] if years else None,
                 "last_year": years[-1] if years else None,

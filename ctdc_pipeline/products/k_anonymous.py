@@ -129,8 +129,8 @@ def _part(variable: Variable) -> str:
 
 def _sets() -> list[tuple[str, ...]]:
     """Sets of parts to blank, nothing first, by what they cost."""
-    found = chain.from_iterable(combinations(PARTS, size) for size in range(len(PARTS)))
-    costs: list[tuple[int, Any]] = [(sum(PARTS[part] for part in parts), parts) for parts in found]
+    sets = chain.from_iterable(combinations(PARTS, size) for size in range(len(PARTS)))
+    costs: list[tuple[int, Any]] = [(sum(PARTS[part] for part in parts), parts) for parts in sets]
     return [parts for cost, parts in sorted(costs) if cost <= MOST_COST]
 
 

@@ -49,8 +49,12 @@ def _write_parquet(inputs: Released, path: Path) -> None:
         pa.field(variable.name, pa.string(), metadata={"label": variable.label, "description": variable.definition})
         for variable in codebook().variables
     ]
-    said = {"title": inputs.title, "codebook": codebook().version, **({"description": inputs.notice} if inputs.invented else {})}
-    write_parquet(as_text(inputs.synthetic).cast(pa.schema(fields, metadata=said)), path, private=False)
+    metadata = {
+        "title": inputs.title,
+        "codebook": codebook().version,
+        **({"description": inputs.notice} if inputs.invented else {}),
+    }
+    write_parquet(as_text(inputs.synthetic).cast(pa.schema(fields, metadata=metadata)), path, private=False)
 
 
 def _sheets(inputs: Released) -> Iterator[Sheet]:

@@ -102,9 +102,15 @@ _MEASURES = ("Told", "Lost", "Share lost", "Kept", "Error")
 
 
 def _measured(bucket: Bucket) -> tuple[str, ...]:
-    found = bucket.fidelity
-    lost = found.lost / found.common if found.common else None
-    return (_count(found.common), _count(found.lost), _share(lost), _share(found.preservation), _share(found.relative_error))
+    fidelity = bucket.fidelity
+    lost = fidelity.lost / fidelity.common if fidelity.common else None
+    return (
+        _count(fidelity.common),
+        _count(fidelity.lost),
+        _share(lost),
+        _share(fidelity.preservation),
+        _share(fidelity.relative_error),
+    )
 
 
 def _range(bucket: Bucket) -> str:
@@ -117,9 +123,9 @@ def _utility(first: str, rows: Sequence[tuple[str, Bucket]]) -> Listing:
 
 def _headlines(inputs: Inputs, lengths: Sequence[Bucket]) -> list[tuple[str, str]]:
     """The few figures to take home, what limits the use of the records first."""
-    found: list[tuple[str, str]] = []
+    headlines: list[tuple[str, str]] = []
     if len(lengths) > 1 and (pair := lengths[1].fidelity).common:
-        found += [
+        headlines += [
             (
                 "error of pairs of values: the sum of all differences, in percent of all actual counts",
                 _share(pair.relative_error),
@@ -127,7 +133,7 @@ def _headlines(inputs: Inputs, lengths: Sequence[Bucket]) -> list[tuple[str, str
             ("of the actual count of a pair of values is kept, on average", _share(pair.preservation)),
         ]
     return [
-        *found,
+        *headlines,
         ("the fewest people behind any record or count", str(inputs.k)),
         (f"groups of fewer than {inputs.k} found by any of the proofs", "0"),
     ]
@@ -152,43 +158,43 @@ def _pairs(compared: Sequence[Pair]) -> Listing:
     return Listing(head, tuple(rows), numbers=(3, 4, 5))
 
 
-def _known(told: pa.Table) -> Listing:
+def _known(known_values: pa.Table) -> Listing:
     """Of how many people each variable, or group of flags, is known."""
     label = dict(codebook().groups) | {variable.name: variable.label for variable in codebook().variables}
     rows = [
         (label[row["variable"]], _count(row["count"]), f"{row['percentage_from']:.1f}% to {row['percentage_to']:.1f}%")
-        for row in told.to_pylist()
+        for row in known_values.to_pylist()
     ]
     return _table(("Variable, or any flag of a group", "People of whom it is known", "Share of people"), rows)
 
 
 def _proof(inputs: Inputs, manifest: Mapping[str, Any], *, real: int) -> Listing:
-    said = manifest["proof"]
-    told = int(np.sum(inputs.aggregates["length"].to_numpy() == 1))
+    proof = manifest["proof"]
+    reported = int(np.sum(inputs.aggregates["length"].to_numpy() == 1))
     group = k_anonymous.least_group(inputs.k)
     rows = (
         (
             f"All that a synthetic record says, however long, is true of at least {inputs.k} sensitive records",
-            f"{_count(said['distinct_records'])} distinct records",
-            _count(said["rare_records"]),
+            f"{_count(proof['distinct_records'])} distinct records",
+            _count(proof["rare_records"]),
             "disclosure",
         ),
         (
             "No synthetic record is empty",
-            f"{_count(said['synthetic_records'])} records",
-            _count(said["empty_records"]),
+            f"{_count(proof['synthetic_records'])} records",
+            _count(proof["empty_records"]),
             "disclosure",
         ),
         (
             f"Each value is in as many synthetic records as in sensitive ones, rounded down to a multiple of {inputs.k}",
-            f"{_count(told)} values",
-            _count(said["inexact_counts"]),
+            f"{_count(reported)} values",
+            _count(proof["inexact_counts"]),
             "disclosure",
         ),
         (
             f"Each reportable aggregate is at least {inputs.k}, and the actual count rounded down",
-            f"{_count(said['aggregates'])} aggregates",
-            _count(said["wrong_aggregates"]),
+            f"{_count(proof['aggregates'])} aggregates",
+            _count(proof["wrong_aggregates"]),
             "disclosure",
         ),
         (
@@ -277,7 +283,7 @@ def _plots(
         "lost": "Combinations lost",
         "error": "Error, of the actual counts",
     }
-    found = {
+    plots = {
         "records_by_values": charts.bars(
             [rows for _, rows in sizes],
             [str(size) for size, _ in sizes],
@@ -287,17 +293,17 @@ def _plots(
         )
     }
     for name, title in measures.items():
-        shares = [_measure(one, name) for one in lengths]
-        found[f"{name}_by_length"] = charts.bars(
+        shares = [_measure(bucket, name) for bucket in lengths]
+        plots[f"{name}_by_length"] = charts.bars(
             shares,
-            [str(one.length) for one in lengths],
+            [str(bucket.length) for bucket in lengths],
             texts=[_share(value) for value in shares],
             about=f"{title}, by the number of values combined",
             axis="values combined",
             least=1,
         )
-        by_count = {str(one.length): [_measure(b, name) for b in buckets if b.length == one.length] for one in lengths}
-        found[f"{name}_by_count"] = charts.lines(by_count, labels, about=f"{title}, by actual count", axis="actual count")
+        by_count = {str(bucket.length): [_measure(b, name) for b in buckets if b.length == bucket.length] for bucket in lengths}
+        plots[f"{name}_by_count"] = charts.lines(by_count, labels, about=f"{title}, by actual count", axis="actual count")
     rows = [
         (
             row["title"],
@@ -308,20 +314,20 @@ def _plots(
         for row in inputs.partners.to_pylist()
     ]
     years = [year for row in rows for year in row[2:] if isinstance(year, int)]
-    found["coverage"] = charts.spans(
+    plots["coverage"] = charts.spans(
         rows,
         first=min(years, default=codebook().first_year),
         last=max(years, default=inputs.last_year),
         about="Years of registration that each source covers",
     )
-    return found
+    return plots
 
 
 def _measure(bucket: Bucket, name: str) -> float | None:
-    found = bucket.fidelity
+    fidelity = bucket.fidelity
     if name == "lost":
-        return found.lost / found.common if found.common else None
-    return found.preservation if name == "kept" else found.relative_error
+        return fidelity.lost / fidelity.common if fidelity.common else None
+    return fidelity.preservation if name == "kept" else fidelity.relative_error
 
 
 def _edge(number: int) -> str:

@@ -67,10 +67,10 @@ def known_counts(inputs: Inputs) -> dict[str, dict[str, int]]:
     By ``variable=value``, or nothing for all people, and then by subject; ``all`` is the people themselves. Just what
     ``known_values.csv`` and the tables of stories tell.
     """
-    told = known(inputs.victims, k=inputs.k, aggregates=inputs.aggregates).to_pylist()
-    counts = {"": {row["variable"]: row["count"] for row in told}}
-    if told:
-        counts[""]["all"] = told[0]["denominator"]
+    known_values = known(inputs.victims, k=inputs.k, aggregates=inputs.aggregates).to_pylist()
+    counts = {"": {row["variable"]: row["count"] for row in known_values}}
+    if known_values:
+        counts[""]["all"] = known_values[0]["denominator"]
     group = {variable.name: variable.group if variable.kind == "flag" else variable.name for variable in codebook().variables}
     for story in STORIES:
         for row in (
@@ -153,12 +153,12 @@ def render(
     for size in range(1, length + 1):
         if attributes.size**size >= _LARGEST_KEY:
             break
-        block, said = attributes.combinations(aggregates, size=size, k=k, room=room)
+        block, embedding = attributes.combinations(aggregates, size=size, k=k, room=room)
         if block:
             blocks[f"counts-{size}"] = block
-            embedded.append(said)
+            embedded.append(embedding)
             room -= len(block)
-        if said["least"] > k:
+        if embedding["least"] > k:
             break
     return made(blocks)
 
@@ -191,8 +191,10 @@ class Attributes:
             held[row["variable_1"]].add(row["value_1"])
         values: dict[str, list[str]] = {}
         for variable in codebook().variables:
-            found = held[variable.name] | {value for value in synthetic[variable.name].unique().to_pylist() if value is not None}
-            values[variable.name] = [*variable.values, *sorted(found - set(variable.values))]
+            occurring = held[variable.name] | {
+                value for value in synthetic[variable.name].unique().to_pylist() if value is not None
+            }
+            values[variable.name] = [*variable.values, *sorted(occurring - set(variable.values))]
         first, next_number = {}, 1
         for name, listed in values.items():
             first[name], next_number = next_number, next_number + len(listed)
@@ -221,8 +223,8 @@ class Attributes:
             least = int(ranked[wanted]) + 1  # so that at most the wanted ones are at least this
             keys, counts = keys[counts >= least], counts[counts >= least]
             block = packed(_leb128(np.diff(keys, prepend=0)) + _leb128(counts))
-        said = {"length": size, "rows": len(counts), "of": rows.num_rows, "least": least * k}
-        return (block if len(counts) or least == 1 else "", said)
+        embedding = {"length": size, "rows": len(counts), "of": rows.num_rows, "least": least * k}
+        return (block if len(counts) or least == 1 else "", embedding)
 
     def _numbers(self, rows: pa.Table, place: int) -> Codes:
         """Number of the attribute at a place of each combination."""

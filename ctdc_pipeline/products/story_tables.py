@@ -121,7 +121,7 @@ def table(victims: pa.Table, story: Story, *, k: int, aggregates: pa.Table | Non
     flags = [variable.name for variable in codebook().variables if variable.group == story.of and variable.kind == "flag"]
     of = flags or [story.of]
     by = ", ".join(story.by)
-    told = " AND ".join(f"{name} IS NOT NULL" for name in story.by) or "true"
+    is_grouped = " AND ".join(f"{name} IS NOT NULL" for name in story.by) or "true"
     known = " OR ".join(f"{name} IS NOT NULL" for name in of)
     groups = f"GROUP BY {by}" if by else ""
     first = f"{by}, " if by else ""
@@ -143,7 +143,7 @@ def table(victims: pa.Table, story: Story, *, k: int, aggregates: pa.Table | Non
             )
         figures = connection.sql(
             f"""
-            WITH known AS (SELECT {", ".join((*story.by, *of))} FROM victims WHERE {told} AND ({known})),
+            WITH known AS (SELECT {", ".join((*story.by, *of))} FROM victims WHERE {is_grouped} AND ({known})),
             cells AS (UNPIVOT known ON {", ".join(of)} INTO NAME variable VALUE value),
             counts AS (
                 SELECT {first}variable, value, count(*) // {k} * {k} AS told FROM cells
@@ -151,7 +151,7 @@ def table(victims: pa.Table, story: Story, *, k: int, aggregates: pa.Table | Non
             ),
             most AS (SELECT {first}sum(told + {k - 1})::BIGINT AS most, count(*) AS cells FROM counts {groups}),
             totals AS (SELECT {first}count(*) // {k} * {k} AS total FROM known {groups}),
-            people AS (SELECT {first}count(*) // {k} * {k} + {k - 1} AS people FROM victims WHERE {told} {groups}),
+            people AS (SELECT {first}count(*) // {k} * {k} + {k - 1} AS people FROM victims WHERE {is_grouped} {groups}),
             wholes AS (
                 SELECT *, least(total, most // {k} * {k}) AS whole,
                     least(

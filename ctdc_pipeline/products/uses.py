@@ -74,11 +74,11 @@ def pairs(aggregates: pa.Table, synthetic: pa.Table) -> list[Pair]:
             swap = names.index(first) > names.index(second)
             pair, values = ((second, first), (other, value)) if swap else ((first, second), (value, other))
             reported.setdefault(pair, []).append((*values, count))
-    found: list[Pair] = []
+    result: list[Pair] = []
     for first, second in combinations(names, 2):
         rows = reported.get((first, second), [])
         if not rows:
-            found.append(Pair(first, second, 0, None, None))
+            result.append(Pair(first, second, 0, None, None))
             continue
         base = len(codes[second][1]) + 2
         one, other = (distinct[:, names.index(name)] for name in (first, second))
@@ -87,10 +87,10 @@ def pairs(aggregates: pa.Table, synthetic: pa.Table) -> list[Pair]:
         places = [_place(codes[first][1], a) * base + _place(codes[second][1], b) for a, b, _ in rows]
         actual = np.array([count for _, _, count in rows], np.int64)
         made = counts[places]
-        found.append(
+        result.append(
             Pair(first, second, len(rows), float(np.abs(made - actual).sum() / actual.sum()), float(made.sum() / actual.sum()))
         )
-    return found
+    return result
 
 
 def _place(index: Mapping[str, int], value: str) -> int:

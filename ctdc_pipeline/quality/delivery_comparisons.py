@@ -76,7 +76,7 @@ class Comparison:
 def row_counts(now: Profile, before: Profile | None, k: int) -> Finding:
     """Compare the number of rows with the previous state, and check that rows are new at all."""
     states = {"before": before, "now": now}
-    figures = [{"state": f"{name}: {one.label}", "rows": one.rows} for name, one in states.items() if one]
+    figures = [{"state": f"{name}: {state.label}", "rows": state.rows} for name, state in states.items() if state]
     concerns = [f"the files are those of {now.repeats}, byte for byte"] if now.repeats else []
     if before:
         low, high = EXPECTED_SIZE[now.kind]
@@ -332,7 +332,7 @@ def _outcomes(now: Profile, before: Profile | None, outcome: str) -> Finding:
 
 def _values(now: Profile, before: Profile | None, k: int, names: Iterable[str]) -> Finding:
     """Return values that appeared or vanished: at least `k` rows have them, and chance hardly explains their absence."""
-    found: list[tuple[bool, float, Row, Row]] = []
+    shifts: list[tuple[bool, float, Row, Row]] = []
     for name in names:
         new, old = now.named_counts(name), before.named_counts(name) if before else {}
         total, total_before = sum(new.values()), sum(old.values())
@@ -352,11 +352,11 @@ def _values(now: Profile, before: Profile | None, k: int, names: Iterable[str]) 
                 drawn = {"now": round(100 * shares[0]), "before": round(100 * shares[1]) if before else None}
                 change = abs(shares[0] - shares[1])
                 figure = {"value": f"{name}: {value}", "rows": rounded_down(rows, k), **then, "remark": remark}
-                found.append((remark == USUAL, -change, figure, {**drawn, "value": figure["value"], "warns": remark != USUAL}))
-    found.sort(key=lambda row: (*row[:2], row[2]["value"]))
-    figures = [figure for _, _, figure, _ in found]
+                shifts.append((remark == USUAL, -change, figure, {**drawn, "value": figure["value"], "warns": remark != USUAL}))
+    shifts.sort(key=lambda row: (*row[:2], row[2]["value"]))
+    figures = [figure for _, _, figure, _ in shifts]
     concerns = [f"{row['value']} {_REMARKS[row['remark']]}" for row in figures if row["remark"] != USUAL]
-    drawn = [one for *_, one in found[:SHOWN]]
+    drawn = [one for *_, one in shifts[:SHOWN]]
     return Finding(tuple(concerns), tuple(figures), lambda: dumbbells(drawn, what="value", title="% of what the variable tells"))
 
 

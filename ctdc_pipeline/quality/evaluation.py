@@ -159,8 +159,8 @@ def evaluate(
             for name, cut in zip(("sensitive", "synthetic"), cuts, strict=True):
                 report = phase(progress, f"counting {name} combinations of length {size}")
                 _count(connection, name, cut, layout, limits=limits, progress=report)
-            found, parts = _compare(connection, layout, k=k)
-            combinations.append(found)
+            fidelity, parts = _compare(connection, layout, k=k)
+            combinations.append(fidelity)
             buckets += parts
         core_pairs = None
         if core:

@@ -108,8 +108,8 @@ def _evidence(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, float]]:
     conditions = [f"\"{flag.name}\" = '1'" for flag in flags]
     conditions += [f"traffickMonths = '{band}'" for band in book.variable("traffickMonths").values]
     counts = ", ".join(f"count(*) FILTER ({condition})" for condition in conditions)
-    total, *found = connection.sql(f"SELECT count(*), {counts} FROM records").fetchall()[0]  # noqa: S608
-    shares = [(count / total, condition) for count, condition in zip(found, conditions, strict=True) if count]
+    total, *counted = connection.sql(f"SELECT count(*), {counts} FROM records").fetchall()[0]  # noqa: S608
+    shares = [(count / total, condition) for count, condition in zip(counted, conditions, strict=True) if count]
     return [(condition, -log2(share)) for share, condition in sorted(shares) if share <= RARE][:_BITS]
 
 

@@ -223,17 +223,17 @@ def deliveries_told(zones: Zones, before: Mapping[str, Any]) -> dict[str, Any]:
         before: the manifest of the release before; empty for a first release.
     """
     table = read_parquet(zones.table("harmonised", "deliveries")).to_pylist()
-    said: dict[str, Any] = {}
+    contributions: dict[str, Any] = {}
     for source in SOURCES.values():
-        own = sorted((Refresh.parse(row["refresh"]), row["content"]) for row in table if row["source"] == source.name)
-        latest = own[-1][0].label if own else None
+        deliveries = sorted((Refresh.parse(row["refresh"]), row["content"]) for row in table if row["source"] == source.name)
+        latest = deliveries[-1][0].label if deliveries else None
         known = before.get("deliveries", {}).get(source.name, {}).get("latest_refresh")
         state = "missing" if latest is None else "carried forward" if latest == known else "new"
-        said[source.name] = {
+        contributions[source.name] = {
             "partner": source.partner,
             "state": state,
             "latest_refresh": latest,
             "stopped": source.stopped.isoformat() if source.stopped else None,
-            "content": {refresh.label: content for refresh, content in own},
+            "content": {refresh.label: content for refresh, content in deliveries},
         }
-    return said
+    return contributions

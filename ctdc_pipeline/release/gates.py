@@ -48,9 +48,9 @@ def require_no_difference(zones: Zones, folder: Path, manifest: Mapping[str, Any
         ReleaseError: the files of an earlier release are missing or changed.
     """
     before = [release.folder for release in releases if not is_private(release.manifest)]
-    found = differencing.find_disclosed_groups(folder, before, manifest=manifest)
-    write_parquet(found, zones.table("quality", "differencing"))
-    differencing.require_no_disclosure(found, k=manifest["k"], report="quality/differencing.parquet in the sensitive zone")
+    findings = differencing.find_disclosed_groups(folder, before, manifest=manifest)
+    write_parquet(findings, zones.table("quality", "differencing"))
+    differencing.require_no_disclosure(findings, k=manifest["k"], report="quality/differencing.parquet in the sensitive zone")
 
 
 @contextmanager

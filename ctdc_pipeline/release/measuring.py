@@ -65,10 +65,10 @@ def measure_victims(zones: Zones, purpose: Purpose, *, last_year: int, suppresse
     suppressed.require(people)
     table = pa.table([column.dictionary_encode() for column in people.columns], names=people.column_names)
     with Ledger.of(zones).charged(charge, uncontrolled=others, heads=heads(releases)) as done:
-        found, outside = measure(table, domain=domain, epsilon=purpose.epsilon, delta=purpose.delta)
+        measurements, outside = measure(table, domain=domain, epsilon=purpose.epsilon, delta=purpose.delta)
         # Charged as measured before it gets its name, so that no file is there that the ledger does not know.
         with unwritable(path), staged(path, private=False) as part:
-            write_measurements(found, part)
+            write_measurements(measurements, part)
             done(sha256(part))
     return outside
 

@@ -116,8 +116,8 @@ def prove(zones: Zones, folder: Path, manifest: Mapping[str, Any]) -> None:
     figures = {f"{noisy_counts.NAME}.csv": noisy_counts.noisy_counts(measured), **measured_figures.tables(measured)}
     for name, wanted_figures in figures.items():
         with queries(figures=folder / name) as connection:
-            told = connection.sql("FROM figures").to_arrow_table()
-        if told.column_names != wanted_figures.column_names or not told.cast(wanted_figures.schema).equals(wanted_figures):
+            written = connection.sql("FROM figures").to_arrow_table()
+        if written.column_names != wanted_figures.column_names or not written.cast(wanted_figures.schema).equals(wanted_figures):
             raise ReleaseError("figures are not those of the measurements", remedy=_AGAIN, failed=["follows_from_measurements"])
 
 

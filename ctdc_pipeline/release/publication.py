@@ -95,9 +95,9 @@ def publish(
             proof = _proved_again(zones, folder, manifest, releases, k=k, suppressed=suppressed)
         said = {"approver": approver, "reason": reason, "candidate": candidate, "published": _now()}
         # A warning follows from the records, without noise: a differentially private release must not tell of it.
-        told = warnings and not is_private(manifest)
-        heard = {"acknowledged_warnings": [warning.name for warning in warnings]} if told else {}
-        _write_json({"version": folder.name, **said, **heard}, folder / PUBLICATION)
+        has_warnings = warnings and not is_private(manifest)
+        acknowledgement = {"acknowledged_warnings": [warning.name for warning in warnings]} if has_warnings else {}
+        _write_json({"version": folder.name, **said, **acknowledgement}, folder / PUBLICATION)
         sign_as_configured(folder / PUBLICATION)  # which names the manifest
         for path in sorted(folder.rglob("*")):
             path.chmod(PUBLIC_FOLDER if path.is_dir() else PUBLIC_FILE)
@@ -170,10 +170,10 @@ def withdraw(zones: Zones, version: str, *, reason: str) -> Path:
             move(released, kept)
         if not (kept / MANIFEST).is_file():
             raise ReleaseError(f"there is no release {version}", remedy="Name one in the folder of releases.")
-        said = {"reason": reason, "withdrawn": _now(), "previous": read_manifest(kept)["previous"]}
+        notice = {"reason": reason, "withdrawn": _now(), "previous": read_manifest(kept)["previous"]}
         left = folder / version
         left.mkdir()
-        _write_json({"version": version, **said, "manifest": sha256(kept / MANIFEST)}, left / TOMBSTONE)
+        _write_json({"version": version, **notice, "manifest": sha256(kept / MANIFEST)}, left / TOMBSTONE)
         left.chmod(PUBLIC_FOLDER)
         move(left, released)
     return released / TOMBSTONE
@@ -236,6 +236,6 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _write_json(said: Mapping[str, str | list[str]], path: Path) -> None:
+def _write_json(content: Mapping[str, str | list[str]], path: Path) -> None:
     with staged(path, private=False) as part:
-        part.write_text(json.dumps(said, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

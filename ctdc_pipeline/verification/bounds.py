@@ -24,7 +24,7 @@ YEAR = "yearOfRegistration"
 """The variable that everybody has."""
 
 
-def check_bounds(contents: Contents, found: Aggregates, *, people: int | None) -> None:
+def check_bounds(contents: Contents, aggregates: Aggregates, *, people: int | None) -> None:
     """Check that no small group follows from the aggregates together.
 
     Args:
@@ -33,20 +33,20 @@ def check_bounds(contents: Contents, found: Aggregates, *, people: int | None) -
         people: the published number of all people; None if there is none.
     """
     findings, numbering, k = contents.findings, contents.numbering, contents.k
-    small = small_groups(found, numbering=numbering, k=k, people=people)
+    small = small_groups(aggregates, numbering=numbering, k=k, people=people)
     if small is None:
         findings.require("bounds", False, "counts that contradict each other: too many overlaps")
         return
     for size, keys in small.items():
         variables = sorted({name for key in keys.tolist() for name in _names(key, size, numbering)})
-        told = f"{len(keys)} groups of length {size} are certainly of 1 to {k - 1} people, by two or three counts;"
-        findings.require("bounds", not len(keys), f"{told} variables: {', '.join(variables)}")
+        problem = f"{len(keys)} groups of length {size} are certainly of 1 to {k - 1} people, by two or three counts;"
+        findings.require("bounds", not len(keys), f"{problem} variables: {', '.join(variables)}")
     findings.require("bounds", True, "")
-    findings.note("bounds", f"{found.rows:,} aggregates")
+    findings.note("bounds", f"{aggregates.rows:,} aggregates")
 
 
 def small_groups(
-    found: Aggregates, *, numbering: recount.Numbering, k: int, people: int | None = None
+    aggregates: Aggregates, *, numbering: recount.Numbering, k: int, people: int | None = None
 ) -> dict[int, recount.Ints] | None:
     """Find all groups that are not reported and certainly contain somebody.
 
@@ -59,23 +59,23 @@ def small_groups(
     Returns:
         The keys of the groups by length; None if counts contradict each other so that there are too many overlaps.
     """
-    small: dict[int, list[recount.Ints]] = {size: [np.empty(0, np.int64)] for size in found.keys}
+    small: dict[int, list[recount.Ints]] = {size: [np.empty(0, np.int64)] for size in aggregates.keys}
     looked_at = 0
-    for size in range(max(found.sets, default=0)):
-        children = _children(found, size, numbering=numbering, k=k, people=people)
-        small[size + 1].append(_untold(found, _complements(children, size, numbering=numbering, k=k), numbering=numbering))
-        if size + 2 in found.keys and len(children.parts):
+    for size in range(max(aggregates.sets, default=0)):
+        children = _children(aggregates, size, numbering=numbering, k=k, people=people)
+        small[size + 1].append(_untold(aggregates, _complements(children, size, numbering=numbering, k=k), numbering=numbering))
+        if size + 2 in aggregates.keys and len(children.parts):
             for first, second in _pairs(children):
                 looked_at += len(first)
                 if looked_at > MOST:
                     return None
                 sets = np.column_stack([children.sets[first], children.attributes[first], children.attributes[second]])
-                small[size + 2].append(_untold(found, sets, numbering=numbering))
-        if size + 3 in found.keys:
+                small[size + 2].append(_untold(aggregates, sets, numbering=numbering))
+        if size + 3 in aggregates.keys:
             sets = _threes(children)
             if sets is None:
                 return None
-            small[size + 3].append(_untold(found, sets, numbering=numbering))
+            small[size + 3].append(_untold(aggregates, sets, numbering=numbering))
     return {size: np.unique(np.concatenate(keys)) for size, keys in small.items()}
 
 
@@ -98,25 +98,27 @@ class _Children:
         return self.parents[self.parts]
 
 
-def _children(found: Aggregates, size: int, *, numbering: recount.Numbering, k: int, people: int | None) -> _Children:
+def _children(aggregates: Aggregates, size: int, *, numbering: recount.Numbering, k: int, people: int | None) -> _Children:
     """The told groups of ``size`` and what is told with one attribute more; of no attributes, all people."""
-    longer = found.sets[size + 1]
+    longer = aggregates.sets[size + 1]
     if size:
-        parents, least = found.sets[size], found.counts[size]
+        parents, least = aggregates.sets[size], aggregates.counts[size]
         most = least + k - 1
         places = [
-            recount.place_of(numbering.keys(np.delete(longer, place, axis=1)), among=found.keys[size])
+            recount.place_of(numbering.keys(np.delete(longer, place, axis=1)), among=aggregates.keys[size])
             for place in range(size + 1)
         ]
     else:
-        years = numbering.column[found.keys[1]] == list(numbering.lists).index(YEAR)
-        sum_of_years = int((found.counts[1][years] + k - 1).sum()) + (len(numbering.lists[YEAR]) - int(years.sum())) * (k - 1)
+        years = numbering.column[aggregates.keys[1]] == list(numbering.lists).index(YEAR)
+        sum_of_years = int((aggregates.counts[1][years] + k - 1).sum()) + (len(numbering.lists[YEAR]) - int(years.sum())) * (
+            k - 1
+        )
         parents, least = np.empty((1, 0), np.int32), np.array([people or 0])
         most = np.array([sum_of_years if people is None else min(people + k - 1, sum_of_years)])
         places = [np.zeros(len(longer), np.int64)]
     part = np.concatenate(places)
     attribute = np.concatenate([longer[:, place] for place in range(size + 1)])
-    count = np.tile(found.counts[size + 1], size + 1)
+    count = np.tile(aggregates.counts[size + 1], size + 1)
     order = np.lexsort([-count, part])
     order = order[part[order] >= 0]
     return _Children(parents, least, most, part[order], attribute[order], count[order])
@@ -127,14 +129,14 @@ def _complements(children: _Children, size: int, *, numbering: recount.Numbering
     number = list(numbering.lists).index(YEAR)
     all_years = np.flatnonzero(numbering.column == number).astype(np.int32)
     of_year = numbering.column[children.attributes] == number
-    told = np.zeros((len(children.parents), len(all_years)), np.bool_)
-    told[children.parts[of_year], np.searchsorted(all_years, children.attributes[of_year])] = True
-    sums = np.bincount(children.parts[of_year], weights=children.counts[of_year] + k - 1, minlength=len(told))
-    untold = len(all_years) - told.sum(axis=1)
+    reported = np.zeros((len(children.parents), len(all_years)), np.bool_)
+    reported[children.parts[of_year], np.searchsorted(all_years, children.attributes[of_year])] = True
+    sums = np.bincount(children.parts[of_year], weights=children.counts[of_year] + k - 1, minlength=len(reported))
+    untold = len(all_years) - reported.sum(axis=1)
     certain = (children.least - sums - (k - 1) * (untold - 1) >= 1) & (untold > 0)
     if size:
         certain &= ~(numbering.column[children.parents] == number).any(axis=1)
-    parents, years = np.nonzero(~told & certain[:, None])
+    parents, years = np.nonzero(~reported & certain[:, None])
     return np.column_stack([children.parents[parents], all_years[years]])
 
 
@@ -190,12 +192,12 @@ def _threes(children: _Children) -> recount.Codes | None:
     return np.concatenate(sets) if sets else np.empty((0, children.parents.shape[1] + 3), np.int32)
 
 
-def _untold(found: Aggregates, sets: recount.Codes, *, numbering: recount.Numbering) -> recount.Ints:
+def _untold(aggregates: Aggregates, sets: recount.Codes, *, numbering: recount.Numbering) -> recount.Ints:
     """Keys of the ``sets`` of different variables that are not told."""
     sets = np.sort(sets, axis=1)
     possible = (np.diff(numbering.column[sets], axis=1) > 0).all(axis=1)
     keys = np.unique(numbering.keys(sets[possible]))
-    return keys[recount.place_of(keys, among=found.keys[sets.shape[1]]) < 0]
+    return keys[recount.place_of(keys, among=aggregates.keys[sets.shape[1]]) < 0]
 
 
 def _names(key: int, size: int, numbering: recount.Numbering) -> list[str]:

@@ -164,9 +164,9 @@ class Findings:
             problems.append(problem)
         return holds
 
-    def note(self, check: str, said: str) -> None:
+    def note(self, check: str, text: str) -> None:
         """Say something of a check that is no problem."""
-        self.notes.setdefault(check, []).append(said)
+        self.notes.setdefault(check, []).append(text)
 
     def checks(self) -> tuple[Check, ...]:
         """One result a check, in the order of ``about``."""

@@ -94,12 +94,12 @@ def plain(folder: Path, findings: Findings) -> bool:
     entries = list(zip(range(MOST_ENTRIES + 1), folder.iterdir(), strict=False))
     good = findings.require("files", len(entries) <= MOST_ENTRIES, f"more than {MOST_ENTRIES} entries in the folder")
     for _, path in sorted(entries, key=lambda entry: entry[1].name):
-        found = path.lstat()
+        status = path.lstat()
         if path.is_symlink():
             good &= findings.require("files", False, f"links instead of files: {path.name}")
-        elif not stat.S_ISREG(found.st_mode):
+        elif not stat.S_ISREG(status.st_mode):
             good &= findings.require("files", False, f"{path.name}: a folder, pipe or device; remove it")
-        elif found.st_size > LARGEST.get(path.suffix, LARGEST_OTHER):
+        elif status.st_size > LARGEST.get(path.suffix, LARGEST_OTHER):
             good &= findings.require("files", False, f"{path.name}: larger than such a file of a release can be; not opened")
         elif path.suffix == ".xlsx" and not _unpacks(path):
             good &= findings.require("files", False, f"{path.name}: unpacks to more than a workbook can hold, or not at all")
@@ -178,31 +178,33 @@ def check_each(contents: Contents, unknown: Sequence[str]) -> None:
             findings.require("structure", good, f"{name}: holds more than its table, or is written in another way")
 
 
-def has_only(said: Any, allowed: set[str]) -> bool:
+def has_only(content: Any, allowed: set[str]) -> bool:
     """Whether something is an object without other keys than ``allowed``."""
-    return isinstance(said, dict) and said.keys() <= allowed
+    return isinstance(content, dict) and content.keys() <= allowed
 
 
 def _like(pattern: re.Pattern[str]) -> Callable[[Any], bool]:
-    return lambda said: isinstance(said, str) and pattern.fullmatch(said) is not None
+    return lambda content: isinstance(content, str) and pattern.fullmatch(content) is not None
 
 
 def _counts(names: re.Pattern[str]) -> Callable[[Any], bool]:
     """Whether something is whole numbers by ``names``."""
-    return lambda said: isinstance(said, dict) and all(names.fullmatch(name) and type(n) is int for name, n in said.items())
+    return lambda content: (
+        isinstance(content, dict) and all(names.fullmatch(name) and type(n) is int for name, n in content.items())
+    )
 
 
 def _delivered(said: Any) -> bool:
     """What each source contributes: no more than its state, its refreshes and the hashes of what it delivered."""
     return isinstance(said, dict) and all(
         _SOURCE.fullmatch(name)
-        and has_only(one, _DELIVERY_KEYS)
-        and _like(_SOURCE)(one["partner"])
-        and one["state"] in DELIVERY_STATES
-        and (one["latest_refresh"] is None or _like(_REFRESH)(one["latest_refresh"]))
-        and (one["stopped"] is None or _like(_DAY)(one["stopped"]))
-        and all(_REFRESH.fullmatch(refresh) and _like(_HASH)(content) for refresh, content in one["content"].items())
-        for name, one in said.items()
+        and has_only(source, _DELIVERY_KEYS)
+        and _like(_SOURCE)(source["partner"])
+        and source["state"] in DELIVERY_STATES
+        and (source["latest_refresh"] is None or _like(_REFRESH)(source["latest_refresh"]))
+        and (source["stopped"] is None or _like(_DAY)(source["stopped"]))
+        and all(_REFRESH.fullmatch(refresh) and _like(_HASH)(content) for refresh, content in source["content"].items())
+        for name, source in said.items()
     )
 
 
@@ -236,37 +238,37 @@ def _text(path: Path) -> bool:
 
 def _json(path: Path, contents: Contents) -> bool:
     """Whether a description has the names that it may have, and no other."""
-    said = read_json(path)
+    content = read_json(path)
     if path.suffix == ".geojson":
-        features = said["features"]
+        features = content["features"]
         names = {country.iso3: country.name for country in countries().rows}
         note = f"{NOTICE} {_DISCLAIMER}" if contents.manifest.get("invented") is True else _DISCLAIMER
         source = json.loads(_resource("shapes.json"))["source"]
-        own = not _same_version(contents) or (said["note"], said["shapes"]) == (note, source)
-        return (own and said["type"] == "FeatureCollection" and has_only(said, _SHAPES_KEYS)) and all(
-            has_only(one, _FEATURE_KEYS)
-            and one["type"] == "Feature"
-            and one["properties"]["name"] == names.get(one["id"])
-            and has_only(one["properties"], _PROPERTY_KEYS)
-            and one["id"] == one["properties"]["iso3"]
-            and (one["geometry"] is None or one["geometry"].keys() == {"type", "coordinates"})
-            and (one["geometry"] is None or _only_numbers(one["geometry"]["coordinates"]))
-            and all(has_only(part, {"of", "values"}) for part in one["properties"]["profile"].values())
-            for one in features
+        own = not _same_version(contents) or (content["note"], content["shapes"]) == (note, source)
+        return (own and content["type"] == "FeatureCollection" and has_only(content, _SHAPES_KEYS)) and all(
+            has_only(resource, _FEATURE_KEYS)
+            and resource["type"] == "Feature"
+            and resource["properties"]["name"] == names.get(resource["id"])
+            and has_only(resource["properties"], _PROPERTY_KEYS)
+            and resource["id"] == resource["properties"]["iso3"]
+            and (resource["geometry"] is None or resource["geometry"].keys() == {"type", "coordinates"})
+            and (resource["geometry"] is None or _only_numbers(resource["geometry"]["coordinates"]))
+            and all(has_only(part, {"of", "values"}) for part in resource["properties"]["profile"].values())
+            for resource in features
         )
     if path.name == PUBLICATION:
-        warnings = said.get("acknowledged_warnings", [])
-        texts = [*(text for name, text in said.items() if name != "acknowledged_warnings"), *warnings]
+        warnings = content.get("acknowledged_warnings", [])
+        texts = [*(text for name, text in content.items() if name != "acknowledged_warnings"), *warnings]
         named = isinstance(warnings, list) and all(map(_like(_WARNING), warnings))
-        return named and has_only(said, _PUBLICATION_KEYS) and all(isinstance(text, str) for text in texts)
+        return named and has_only(content, _PUBLICATION_KEYS) and all(isinstance(text, str) for text in texts)
     if path.name == "datapackage.json":
-        resources = said["resources"]
-        schemas = [one["schema"] for one in resources if "schema" in one]
-        dialects = [one["dialect"] for one in resources if "dialect" in one]
+        resources = content["resources"]
+        schemas = [resource["schema"] for resource in resources if "schema" in resource]
+        dialects = [resource["dialect"] for resource in resources if "dialect" in resource]
         fields = [field for schema in schemas for field in schema["fields"]]
         return (
-            has_only(said, _PACKAGE_KEYS)
-            and all(has_only(one, _RESOURCE_KEYS) for one in resources)
+            has_only(content, _PACKAGE_KEYS)
+            and all(has_only(resource, _RESOURCE_KEYS) for resource in resources)
             and all(has_only(schema, _SCHEMA_KEYS) and schema.get("missingValues", [""]) == [""] for schema in schemas)
             and all(dialect in [{"delimiter": mark, "header": True} for mark in DELIMITERS.values()] for dialect in dialects)
             and all(_described(field, last_year=contents.manifest["last_year"]) for field in fields)
@@ -284,12 +286,12 @@ _KINDS = {"year": "integer", "flag": "integer"}
 _FIELD_TYPES = ("string", "integer", "number")
 
 
-def _described(said: Any, *, last_year: int) -> bool:
+def _described(content: Any, *, last_year: int) -> bool:
     """Whether a field of the data package is said to be what the codebook says, or only what type it is."""
     known: dict[str, Variable] = {variable.name: variable for variable in codebook().variables}
-    if not has_only(said, _FIELD_KEYS) or said["name"] not in known:
-        return has_only(said, {"name", "type"}) and said.get("type", "string") in _FIELD_TYPES
-    variable = known[said["name"]]
+    if not has_only(content, _FIELD_KEYS) or content["name"] not in known:
+        return has_only(content, {"name", "type"}) and content.get("type", "string") in _FIELD_TYPES
+    variable = known[content["name"]]
     allowed: list[Any] = [1] if variable.kind == "flag" else list(variable.values)
     if variable.kind == "country":
         allowed = [country.iso3 for country in countries().rows]
@@ -301,25 +303,25 @@ def _described(said: Any, *, last_year: int) -> bool:
         "type": _KINDS.get(variable.kind, "string"),
         "constraints": year if variable.kind == "year" else {"enum": allowed},
     }
-    return said.items() <= wanted.items()
+    return content.items() <= wanted.items()
 
 
 def _parquet(path: Path, contents: Contents) -> bool:
     """Whether the file is what Parquet's own library writes of its cells: nothing between, beside, or in unused lists."""
     names = codebook().names
-    found = pq.ParquetFile(path)
+    file = pq.ParquetFile(path)
     beside = contents.table(f"{RECORDS}.csv")
-    if found.metadata.num_rows != len(beside) or found.schema_arrow.names != list(names):
+    if file.metadata.num_rows != len(beside) or file.schema_arrow.names != list(names):
         return True  # another check tells of it
-    metadata = dict(found.schema_arrow.metadata or {})
+    metadata = dict(file.schema_arrow.metadata or {})
     wanted = {b"title": _title(contents).encode(), b"codebook": str(contents.manifest.get("codebook")).encode()}
     mark = metadata.pop(b"description", b"")  # only of invented data
     own = [{b"label": v.label.encode(), b"description": v.definition.encode()} for v in codebook().variables]
     marked = bool(mark) == (contents.manifest.get("invented") is True) and mark in (b"", NOTICE.encode())
-    if metadata != wanted or not marked or [(field.metadata or {}) for field in found.schema_arrow] != own:
+    if metadata != wanted or not marked or [(field.metadata or {}) for field in file.schema_arrow] != own:
         return False
     again = pa.BufferOutputStream()
-    pq.write_table(found.read(), again, compression="zstd")
+    pq.write_table(file.read(), again, compression="zstd")
     return again.getvalue().to_pybytes() == path.read_bytes()
 
 
@@ -438,7 +440,7 @@ def _stata(path: Path, contents: Contents) -> bool:
 def unread(contents: Contents) -> tuple[str, ...]:
     """What is in the release that no check reads, and what to do about it."""
     there = contents.manifest["files"]
-    said = {
+    remedies = {
         "codebook.pdf": "codebook.pdf: not read; read codebook.html, or compare its SHA-256 with the publisher's",
         "codebook.html": "codebook.html: prose and figures are not read; the same figures are in codebook.xlsx",
         "codebook.xlsx": "codebook.xlsx: the texts below the variables of its sheet Main are not read",
@@ -455,7 +457,7 @@ def unread(contents: Contents) -> tuple[str, ...]:
         " only a signature of publication.json covers that; give the publisher's public key"
     )
     scripts = "scripts and styles of the pages: made by another version of the software; verify with that one"
-    return (*(text for name, text in said.items() if name in there), *([] if _same_version(contents) else [scripts]), signed)
+    return (*(text for name, text in remedies.items() if name in there), *([] if _same_version(contents) else [scripts]), signed)
 
 
 def _same_version(contents: Contents) -> bool:
@@ -498,15 +500,15 @@ class _Page(HTMLParser):
         self._inside = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        said = dict(attrs)
-        policy = tag == "meta" and "http-equiv" in said
+        attributes = dict(attrs)
+        policy = tag == "meta" and "http-equiv" in attributes
         if policy:
             self._policies += 1
             first = set(self._before) <= {"html", "head", "meta"} and self._policies == 1
-            self.safe &= first and said["http-equiv"] == "Content-Security-Policy"
-        address = (said.get("href") or "").strip().lower()
-        self.safe &= tag in _TAGS and len(said) == len(attrs) and not _LOADING & said.keys()
-        self.safe &= not any(name.startswith("on") for name in said)
+            self.safe &= first and attributes["http-equiv"] == "Content-Security-Policy"
+        address = (attributes.get("href") or "").strip().lower()
+        self.safe &= tag in _TAGS and len(attributes) == len(attrs) and not _LOADING & attributes.keys()
+        self.safe &= not any(name.startswith("on") for name in attributes)
         self.safe &= address == "data:," if tag == "link" else not address or tag == "a"
         self.safe &= not re.match(r"[a-z+.-]*:", address) or address.startswith(("https:", "mailto:")) or tag == "link"
         self.safe &= tag != "body" or self._policies == 1
@@ -562,8 +564,8 @@ def check_pages(contents: Contents) -> None:
         text = contents.read(name, lambda path: path.read_text(encoding="utf-8"))
         if text is None:
             continue
-        found = _SCRIPT.findall(text)
-        run = [content for attributes, content in found if not _DATA.fullmatch(attributes)]
+        scripts_found = _SCRIPT.findall(text)
+        run = [content for attributes, content in scripts_found if not _DATA.fullmatch(attributes)]
         rest = _SCRIPT.sub("", text)
         styles = re.findall(r"<style[^>]*>(.*?)</style", rest, re.DOTALL | re.IGNORECASE)
         findings.require("pages", _safe(text), f"{name}: holds what could run, load or hide")
@@ -573,7 +575,7 @@ def check_pages(contents: Contents) -> None:
         if scripts is None:
             policies = re.findall(r"<meta http-equiv=[^>]*>", rest)
             wanted = """<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">"""
-            findings.require("pages", not found and policies == [wanted], f"{name}: a script, or another policy")
+            findings.require("pages", not scripts_found and policies == [wanted], f"{name}: a script, or another policy")
             template = (files("ctdc_pipeline.products") / "pages" / "document.html").read_text("utf-8")
             own = re.findall(r"<style>(.*?)</style", template, re.DOTALL)
             findings.require("pages", not same_version or styles == own, f"{name}: another style than this software's")
@@ -610,7 +612,7 @@ def _told(data: str, table: pa.Table, contents: Contents) -> bool:
     group = {variable.name: variable.group for variable in codebook().variables if variable.kind == "flag"}
     wanted: dict[str, dict[str, Any]] = {"citizenship": {}, "CountryOfExploitation": {}}
     try:
-        said = json.loads(data)
+        page = json.loads(data)
         for row in table.to_pylist():
             countries_of = wanted[row["by"]]
             if row["variable"] is None:
@@ -627,7 +629,7 @@ def _told(data: str, table: pa.Table, contents: Contents) -> bool:
             "profiles": wanted,
             "names": {country.iso3: country.name for country in countries().rows},
         }
-        return said.keys() == own.keys() | {"roles", "subjects", "map"} and own.items() <= said.items()
+        return page.keys() == own.keys() | {"roles", "subjects", "map"} and own.items() <= page.items()
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
         return False
 

@@ -98,7 +98,7 @@ def _map(contents: Contents, name: str, aggregates: Aggregates | None) -> None:
     contents.findings.require("code lists", not unlisted, f"{name}: {unlisted} countries in no list")
     names = {country.iso3: country.name for country in countries().rows}
     pairs = zip(table["country"].to_pylist(), table["name"].to_pylist(), strict=True)
-    misnamed = sum(names.get(code) != said for code, said in pairs)
+    misnamed = sum(names.get(code) != written for code, written in pairs)
     contents.findings.require("map", not misnamed, f"{name}: {misnamed} countries have another name")
     if (counts := numbers(totals["count"])) is not None:
         _rounded(contents, "map", name, {"count": counts})
@@ -108,29 +108,29 @@ def _map(contents: Contents, name: str, aggregates: Aggregates | None) -> None:
 
 def _shapes(contents: Contents, name: str) -> None:
     """Shapes of countries whose figures are those of the map's table, in one of its roles."""
-    said = contents.read(name, read_json)
-    if said is None or MAP_TABLE not in contents.manifest["files"] or (table := contents.table(MAP_TABLE)) is None:
+    content = contents.read(name, read_json)
+    if content is None or MAP_TABLE not in contents.manifest["files"] or (table := contents.table(MAP_TABLE)) is None:
         return
-    found: set[tuple[str | float | None, ...]] = set()
-    told: set[tuple[str | float | None, ...]] | None = None
+    in_shapes: set[tuple[str | float | None, ...]] = set()
+    in_table: set[tuple[str | float | None, ...]] | None = None
     flags = {variable.name for variable in codebook().variables if variable.kind == "flag"}
     places = 0
     with suppress(KeyError, TypeError, ValueError, AttributeError):
-        for feature in said["features"]:
+        for feature in content["features"]:
             places += (feature["geometry"] or {"type": "Polygon"})["type"] not in ("Polygon", "MultiPolygon")
             own = feature["properties"]
-            found.add((own["iso3"], "", "", str(own["count"]), "", *[None] * 3))
+            in_shapes.add((own["iso3"], "", "", str(own["count"]), "", *[None] * 3))
             for subject, part in own["profile"].items():
                 for value, (count, *shares) in part["values"].items():
                     pair = (value, "1") if value in flags else (subject, value)
-                    found.add((own["iso3"], *pair, str(count), str(part["of"]), *shares))
+                    in_shapes.add((own["iso3"], *pair, str(count), str(part["of"]), *shares))
         texts, shares = ("country", *FIGURES[:4]), FIGURES[4:]
-        told = {
+        in_table = {
             (*(row[name] or "" for name in texts), *(float(row[name]) if row[name] else None for name in shares))
             for row in table.to_pylist()
-            if row["by"] == said["by"]
+            if row["by"] == content["by"]
         }
-    contents.findings.require("map", found == told, f"{name}: other figures than {MAP_TABLE}")
+    contents.findings.require("map", in_shapes == in_table, f"{name}: other figures than {MAP_TABLE}")
     contents.findings.require("map", not places, f"{name}: {places} shapes are places or lines, not countries")
 
 
@@ -168,8 +168,8 @@ def _figures(
     above = int((wholes > most_of).sum())
     findings.require(check, not above, f"{name}: {above} denominators tell that a hidden count is not nobody")
     if (people := _people(contents, within, aggregates, rows=len(table))) is not None:
-        told, sizes = Counter(groups), _sizes(contents)
-        untold = np.array([sizes[str(group[-1])] - told[group] for group in groups], np.int64)
+        reported, sizes = Counter(groups), _sizes(contents)
+        untold = np.array([sizes[str(group[-1])] - reported[group] for group in groups], np.int64)
         withheld = len(within) < contents.manifest["reporting_length"]
         largest = np.minimum(people, most_of + untold * (people if withheld else k - 1))
         largest = np.where(wholes < most_of // k * k, np.minimum(largest, wholes + k - 1), largest)
@@ -297,25 +297,25 @@ def _reported(
     if aggregates is None or size not in aggregates.keys or not len(sets):
         return
     place = recount.place_of(contents.numbering.keys(sets), among=aggregates.keys[size])
-    told = np.append(aggregates.counts[size], 0)[place]  # the last one for what is not reported
-    wrong = int((told != counts).sum())
+    expected = np.append(aggregates.counts[size], 0)[place]  # the last one for what is not reported
+    wrong = int((expected != counts).sum())
     contents.findings.require(check, not wrong, f"{name}: {wrong} counts differ from {AGGREGATES}")
 
 
 def check_package(contents: Contents, name: str) -> None:
     """The descriptor names files of the release, their hashes and columns, and only values of the code lists."""
     findings, lists, files = contents.findings, contents.numbering.lists, contents.manifest["files"]
-    said = contents.read(name, read_json)
-    if said is None:
+    package = contents.read(name, read_json)
+    if package is None:
         return
-    resources = said.get("resources") if isinstance(said, dict) else None
+    resources = package.get("resources") if isinstance(package, dict) else None
     if not isinstance(resources, list) or not all(
         isinstance(part, dict) and isinstance(part.get("path"), str) for part in resources
     ):
         findings.require("data package", False, f"{name}: no list of resources")
         return
-    if "version" in said:
-        findings.require("version", said["version"] == contents.manifest["version"], f"{name}: is of another version")
+    if "version" in package:
+        findings.require("version", package["version"] == contents.manifest["version"], f"{name}: is of another version")
     for resource in resources:
         path = resource["path"]
         if not findings.require("data package", path in files, f"{name}: describes a file that the release has not"):
@@ -369,9 +369,9 @@ def check_workbook(contents: Contents, name: str, codes: recount.Codes) -> None:
     # Below the variables: a blank line, then names and what is said of them, in two columns.
     good = told_of == about and notes and len(main) == len(lists) + MAIN_TEXTS and set(below) == {(None, None, None)}
     contents.findings.require("codebook", good, f"{name}: other variables in Main")
-    told = {(str(row[0]), cell_text(row[1])): row[2] for row in rows if len(row) == TABSTAT_COLUMNS}
+    written = {(str(row[0]), cell_text(row[1])): row[2] for row in rows if len(row) == TABSTAT_COLUMNS}
     shares, so_far = True, Counter[str]()
-    for row in rows if told == wanted and len(rows) == len(wanted) else ():
+    for row in rows if written == wanted and len(rows) == len(wanted) else ():
         subject, valid = str(row[0]), wanted[str(row[0]), "Total"]
         so_far[subject] += int(row[2])
         value = row[1] not in ("Total", "Missing")
@@ -379,7 +379,7 @@ def check_workbook(contents: Contents, name: str, codes: recount.Codes) -> None:
         exact = [round(100 * int(row[2]) / whole, 2) if whole else "" for _, whole in part]
         shares &= [cell for cell, _ in part] == exact
         shares &= row[5] == ((round(100 * so_far[subject] / valid, 2) if valid else "") if value else "")
-    same = told == wanted and len(rows) == len(wanted) and shares
+    same = written == wanted and len(rows) == len(wanted) and shares
     contents.findings.require("codebook", same, f"{name}: TabStat does not count these records")
     listed = [[country.iso2, country.iso3, country.name, country.region, country.subregion] for country in countries().rows]
     same = [[cell or "" for cell in row] for row in region] == [[cell or "" for cell in row] for row in listed]

@@ -40,61 +40,67 @@ def check_report(contents: Contents, codes: recount.Codes | None, aggregates: Ag
     files = (REPORT, CHANGES, SUMMARY, ANONYMISED)
     if REPORT not in contents.manifest["files"] or not all((contents.folder / name).is_file() for name in files):
         return
-    told, changes = contents.read(REPORT, page_tables), contents.read(CHANGES, _changes)
+    in_report, changes = contents.read(REPORT, page_tables), contents.read(CHANGES, _changes)
     kept, real = contents.table(SUMMARY), contents.table(ANONYMISED)
-    if codes is None or aggregates is None or any(content is None for content in (told, changes, kept, real)):
+    if codes is None or aggregates is None or any(content is None for content in (in_report, changes, kept, real)):
         return
     findings = contents.findings
     named = kept is not None and kept.column_names[:1] == ["kept"] and kept["kept"].to_pylist() == [*TOTALS, *codebook().names]
     findings.require("report", named, f"{SUMMARY}: tells of something else than records, values and variables")
     wanted: dict[str, Rows] = {}
     with suppress(AttributeError, IndexError, KeyError, TypeError, ValueError):
-        found = {
+        expected = {
             **_said(contents, aggregates, real=real),
             **_utility(contents, aggregates),
             **_kept(contents, aggregates, kept, real),
         }
         sizes = np.unique((codes >= 0).sum(axis=1), return_counts=True)
-        found["sizes"] = [(str(size), _count(rows)) for size, rows in zip(*sizes, strict=True)]
-        pair = [(row[at],) for row in found["lengths"][1:2] if isinstance(row[4], float) for at in (5, 4)]
-        found["headlines"] = [*pair, (str(contents.k),), ("0",)]
-        found |= _pairs(contents, aggregates)
+        expected["sizes"] = [(str(size), _count(rows)) for size, rows in zip(*sizes, strict=True)]
+        pair = [(row[at],) for row in expected["lengths"][1:2] if isinstance(row[4], float) for at in (5, 4)]
+        expected["headlines"] = [*pair, (str(contents.k),), ("0",)]
+        expected |= _pairs(contents, aggregates)
         if KNOWN in contents.manifest["files"] and (people := contents.table(KNOWN)) is not None:
-            found["known"] = [
+            expected["known"] = [
                 (_count(int(row["count"])), f"{float(row['percentage_from']):.1f}% to {float(row['percentage_to']):.1f}%")
                 for row in people.to_pylist()
             ]
-        wanted = {**found, **changes}
+        wanted = {**expected, **changes}
     for name in wanted:
-        findings.require("report", _alike(told.get(name, []), wanted[name]), f"{REPORT}: {name} tells other figures")
-    partners = _partners(told.get("partners", []), contents)
+        findings.require("report", _alike(in_report.get(name, []), wanted[name]), f"{REPORT}: {name} tells other figures")
+    partners = _partners(in_report.get("partners", []), contents)
     findings.require("report", partners, f"{REPORT}: partners tells other sources or states, or victims that are not rounded")
-    others = len(told.keys() - wanted.keys() - {"partners"})
+    others = len(in_report.keys() - wanted.keys() - {"partners"})
     findings.require("report", not others, f"{REPORT}: {others} tables that nothing explains")
-    findings.note("report", f"{len(told)} tables")
+    findings.note("report", f"{len(in_report)} tables")
 
 
 def _said(contents: Contents, aggregates: Aggregates, *, real: pa.Table) -> dict[str, Rows]:
     """What the manifest says too."""
-    said, found, software = contents.manifest, contents.manifest["proof"], contents.manifest["software"]
+    manifest, proof, software = contents.manifest, contents.manifest["proof"], contents.manifest["software"]
     looked_at = (
-        f"{_count(found['distinct_records'])} distinct records",
-        f"{_count(found['synthetic_records'])} records",
+        f"{_count(proof['distinct_records'])} distinct records",
+        f"{_count(proof['synthetic_records'])} records",
         f"{_count(len(aggregates.keys[1]))} values",
-        f"{_count(found['aggregates'])} aggregates",
+        f"{_count(proof['aggregates'])} aggregates",
         f"{_count(len(real))} records",
         "all published counts",
     )
     by = ("disclosure",) * 4 + ("anonymity", "differencing")
-    parameters = (said["version"], said["previous"] or "none", said["k"], said["reporting_length"], said["last_year"])
-    core = ", ".join(said["core"]) or "none"
-    versions = (f"{software['name']} {software['version']}", said["codebook"])
+    parameters = (
+        manifest["version"],
+        manifest["previous"] or "none",
+        manifest["k"],
+        manifest["reporting_length"],
+        manifest["last_year"],
+    )
+    core = ", ".join(manifest["core"]) or "none"
+    versions = (f"{software['name']} {software['version']}", manifest["codebook"])
     return {
         "proof": [(what, "0", module) for what, module in zip(looked_at, by, strict=True)],
-        "homogeneity": [(f"{found['homogeneous_percent']}%",)],
-        "files": [(said["files"][name],) for name in (f"{RECORDS}.csv", AGGREGATES, ANONYMISED)],
+        "homogeneity": [(f"{proof['homogeneous_percent']}%",)],
+        "files": [(manifest["files"][name],) for name in (f"{RECORDS}.csv", AGGREGATES, ANONYMISED)],
         "parameters": [(str(value),) for value in (*parameters, core, *versions)],
-        "suppressed": [(_count(number),) for number in said["suppressed_values"].values()],
+        "suppressed": [(_count(number),) for number in manifest["suppressed_values"].values()],
     }
 
 
@@ -151,12 +157,12 @@ def _kept(contents: Contents, aggregates: Aggregates, kept: pa.Table, real: pa.T
     """What either dataset keeps, as the table beside the k-anonymised dataset has it."""
     rows = kept.to_pylist()
     lists, numbering = contents.numbering.lists, contents.numbering
-    told = np.bincount(numbering.column[aggregates.keys[1]], minlength=len(lists)).tolist()
+    reported = np.bincount(numbering.column[aggregates.keys[1]], minlength=len(lists)).tolist()
     labels = {variable.name: variable.label for variable in codebook().variables}
     variables = [
         (
             labels.get(row["kept"], ""),
-            f"{told[list(lists).index(row['kept'])]} of {len(lists[row['kept']])}" if row["kept"] in lists else "",
+            f"{reported[list(lists).index(row['kept'])]} of {len(lists[row['kept']])}" if row["kept"] in lists else "",
             _percent(row["k_anonymised"]) if row["kept"] in real.column_names else NONE,
             _percent(row["synthetic"]),
         )
@@ -171,31 +177,31 @@ def _kept(contents: Contents, aggregates: Aggregates, kept: pa.Table, real: pa.T
 def _partners(rows: Sequence[Sequence[str]], contents: Contents) -> bool:
     """Whether the sources stand there as in the manifest, each with a rounded number of victims, in years of the release."""
     with suppress(AttributeError, IndexError, KeyError, TypeError, ValueError):
-        for row, said in zip(rows, contents.manifest["deliveries"].values(), strict=True):
+        for row, source in zip(rows, contents.manifest["deliveries"].values(), strict=True):
             _, victims, years, latest, state = row
             number = contents.k if victims == NONE else int(victims.replace(",", ""))
             rounded = number >= contents.k and number % contents.k == 0
             known = years == NONE or set(years.split(NONE)) <= set(contents.numbering.lists["yearOfRegistration"])
-            stopped = f"; stopped {said['stopped']}" if said["stopped"] else ""
-            if not rounded or not known or (latest, state) != (said["latest_refresh"] or NONE, said["state"] + stopped):
+            stopped = f"; stopped {source['stopped']}" if source["stopped"] else ""
+            if not rounded or not known or (latest, state) != (source["latest_refresh"] or NONE, source["state"] + stopped):
                 return False
         return True
     return False
 
 
-def _alike(told: Rows, wanted: Rows) -> bool:
+def _alike(written: Rows, wanted: Rows) -> bool:
     """Whether a table tells the rows that are wanted; its first columns may say in words what they are about."""
-    if len(told) != len(wanted):
+    if len(written) != len(wanted):
         return False
-    pairs = zip(told, wanted, strict=True)
+    pairs = zip(written, wanted, strict=True)
     return all(len(row) >= len(cells) and all(map(_same, row[len(row) - len(cells) :], cells)) for row, cells in pairs)
 
 
-def _same(told: Cell, wanted: Cell) -> bool:
+def _same(written: Cell, wanted: Cell) -> bool:
     if wanted is None or isinstance(wanted, str):
-        return told == (wanted or (NONE if wanted is None else ""))
-    number = str(told).removesuffix("%")
-    return number != told and number.replace(".", "", 1).isdecimal() and abs(float(number) - 100 * wanted) <= ROUNDING
+        return written == (wanted or (NONE if wanted is None else ""))
+    number = str(written).removesuffix("%")
+    return number != written and number.replace(".", "", 1).isdecimal() and abs(float(number) - 100 * wanted) <= ROUNDING
 
 
 def _percent(number: str | None) -> str:
@@ -223,14 +229,14 @@ class _Reader(HTMLParser):
         self._inside = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        said = dict(attrs)
+        attributes = dict(attrs)
         if tag in ("table", "dl"):
-            if said.get("id", "") in self.tables:
+            if attributes.get("id", "") in self.tables:
                 raise ValueError("two tables of one name")
-            self._rows = self.tables[said.get("id") or ""] = []
+            self._rows = self.tables[attributes.get("id") or ""] = []
         elif self._rows is not None and tag in ("tr", "dt"):
             self._rows.append([])
-        self._inside = tag in ("td", "th", "dd") and said.get("class") != "bar" and bool(self._rows)
+        self._inside = tag in ("td", "th", "dd") and attributes.get("class") != "bar" and bool(self._rows)
         if self._inside and self._rows:
             self._rows[-1].append("")
 
@@ -248,9 +254,9 @@ class _Reader(HTMLParser):
 
 def _changes(path: Path) -> dict[str, Rows]:
     """The tables of the changes, as the report names them. Raises one of the errors that readers raise."""
-    found: dict[str, Rows] = {}
+    tables: dict[str, Rows] = {}
     for part in path.read_text(encoding="utf-8").split("\n## ")[1:]:
         title, *lines = part.splitlines()
         if rows := [line[2:-2].split(" | ") for line in lines if line.startswith("|")]:
-            found[f"since-{title.lower()}"] = rows[2:]
-    return found
+            tables[f"since-{title.lower()}"] = rows[2:]
+    return tables

@@ -105,7 +105,7 @@ def _holds(archive: zipfile.ZipFile, part: str, what: Sequence[re.Pattern[bytes]
     tail = b""
     with archive.open(part) as file:
         while block := file.read(1 << 20):
-            if any(one.search(tail + block) for one in what):
+            if any(pattern.search(tail + block) for pattern in what):
                 return True
             tail = block[-16:]
     return False

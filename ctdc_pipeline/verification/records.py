@@ -98,50 +98,54 @@ def check_aggregates(contents: Contents) -> Aggregates | None:
     findings.require("aggregate counts", not odd, f"{odd} aggregates are no multiples of k")
     findings.note("aggregate counts", f"{len(table):,} aggregates")
     filled = (sets != recount.MISSING).cumprod(axis=1).sum(axis=1)
-    told = (filled == (sets != recount.MISSING).sum(axis=1)) & (filled == lengths) & (filled > 0)
+    complete = (filled == (sets != recount.MISSING).sum(axis=1)) & (filled == lengths) & (filled > 0)
     columns = np.where(sets >= 0, numbering.column[sets], len(numbering.lists) + np.arange(length))
     ordered = (np.diff(columns, axis=1) > 0).all(axis=1)
-    wrong = int((~(told & ordered)).sum())
+    wrong = int((~(complete & ordered)).sum())
     findings.require("aggregates", not wrong, f"{wrong} are not combinations of their length, in the order of the variables")
     if unlisted or wrong:
         return None
-    found = Aggregates()
+    aggregates = Aggregates()
     by_size = [(size, np.flatnonzero(lengths == size)) for size in range(1, min(length, numbering.longest) + 1)]
     for size, rows in by_size:
         keys = numbering.keys(sets[rows, :size])
         order = np.argsort(keys, kind="stable")
         repeated = int((np.diff(keys[order]) == 0).sum())
         findings.require("aggregates", not repeated, f"{repeated} combinations of length {size} are told twice")
-        found.sets[size], found.keys[size], found.counts[size] = sets[rows, :size][order], keys[order], counts[rows][order]
+        aggregates.sets[size], aggregates.keys[size], aggregates.counts[size] = (
+            sets[rows, :size][order],
+            keys[order],
+            counts[rows][order],
+        )
     if length > numbering.longest:
         findings.note("aggregates add up", f"up to length {numbering.longest}")
-    _add_up(contents, found)
-    return found
+    _add_up(contents, aggregates)
+    return aggregates
 
 
-def _add_up(contents: Contents, found: Aggregates) -> None:
+def _add_up(contents: Contents, aggregates: Aggregates) -> None:
     """Leaving out one attribute gives a reported combination at least as frequent as all that differ in its value together.
 
     Of counts rounded down: a record has one value of a variable, so the true counts of all values add up to less than the next
     multiple of k above the whole's.
     """
     numbering = contents.numbering
-    for size in sorted(found.sets)[1:]:
+    for size in sorted(aggregates.sets)[1:]:
         for place in range(size):
-            part = numbering.keys(np.delete(found.sets[size], place, axis=1))
-            whole = recount.place_of(part, among=found.keys[size - 1])
+            part = numbering.keys(np.delete(aggregates.sets[size], place, axis=1))
+            whole = recount.place_of(part, among=aggregates.keys[size - 1])
             absent = int((whole < 0).sum())
             contents.findings.require(
                 "aggregates add up", not absent, f"{absent} combinations of length {size} have parts that are not reported"
             )
-            group = whole * len(numbering.lists) + numbering.column[found.sets[size][:, place]]
+            group = whole * len(numbering.lists) + numbering.column[aggregates.sets[size][:, place]]
             order = np.argsort(group, kind="stable")
             starts = np.flatnonzero(np.diff(group[order], prepend=-len(numbering.lists) - 1))
             if not len(starts):
                 continue
-            sums = np.add.reduceat(found.counts[size][order], starts)
+            sums = np.add.reduceat(aggregates.counts[size][order], starts)
             known = whole[order][starts] >= 0
-            more = int((sums > found.counts[size - 1][whole[order][starts]])[known].sum())
+            more = int((sums > aggregates.counts[size - 1][whole[order][starts]])[known].sum())
             contents.findings.require(
                 "aggregates add up",
                 not more,
@@ -150,59 +154,59 @@ def _add_up(contents: Contents, found: Aggregates) -> None:
     contents.findings.require("aggregates add up", True, "")
 
 
-def check_agree(contents: Contents, codes: recount.Codes, found: Aggregates) -> None:
+def check_agree(contents: Contents, codes: recount.Codes, aggregates: Aggregates) -> None:
     """Check the records against the aggregates."""
     findings, numbering = contents.findings, contents.numbering
     reported = np.zeros(numbering.size, np.int64)
-    reported[found.keys[1]] = found.counts[1]
+    reported[aggregates.keys[1]] = aggregates.counts[1]
     differing = int((reported != recount.counts(codes, size=numbering.size)).sum())
     findings.require("single counts", not differing, f"{differing} attributes have other counts in the records")
-    found.held.update({size: np.zeros(len(counts), np.int64) for size, counts in found.counts.items()})
-    found.held[1] += recount.counts(codes, size=numbering.size)[found.keys[1]]
+    aggregates.held.update({size: np.zeros(len(counts), np.int64) for size, counts in aggregates.counts.items()})
+    aggregates.held[1] += recount.counts(codes, size=numbering.size)[aggregates.keys[1]]
     absent: dict[int, int] = Counter()
     pairs = np.zeros((numbering.size, numbering.size), np.bool_)
-    if 2 in found.sets:
-        pairs[found.sets[2][:, 0], found.sets[2][:, 1]] = True
-    for size, keys in recount.combinations(codes, numbering=numbering, length=max(found.sets), pairs=pairs):
+    if 2 in aggregates.sets:
+        pairs[aggregates.sets[2][:, 0], aggregates.sets[2][:, 1]] = True
+    for size, keys in recount.combinations(codes, numbering=numbering, length=max(aggregates.sets), pairs=pairs):
         held, times = recount.tally(keys)
-        place = recount.place_of(held, among=found.keys[size])
-        found.held[size][place[place >= 0]] = times[place >= 0]
+        place = recount.place_of(held, among=aggregates.keys[size])
+        aggregates.held[size][place[place >= 0]] = times[place >= 0]
         absent[size] += int((place < 0).sum())
     for size, number in absent.items():
         few = number <= _withheld(contents, size)
         findings.require("reported combinations", few, f"{number} combinations of length {size} are not reported")
     findings.require("reported combinations", True, "")
-    known = sum(int((times > 0).sum()) for size, times in found.held.items() if size > 1)
-    findings.note("reported combinations", f"{known:,} combinations of length 2 to {max(found.sets)}")
+    known = sum(int((times > 0).sum()) for size, times in aggregates.held.items() if size > 1)
+    findings.note("reported combinations", f"{known:,} combinations of length 2 to {max(aggregates.sets)}")
 
 
 def _withheld(contents: Contents, size: int) -> int:
     """How many common combinations of that length the manifest says are withheld; none where it does not say."""
-    said = contents.manifest.get("withheld", {})
-    number = said.get(str(size), 0) if isinstance(said, dict) else 0
+    withheld = contents.manifest.get("withheld", {})
+    number = withheld.get(str(size), 0) if isinstance(withheld, dict) else 0
     return number if whole_number(number, least=0) else 0
 
 
 def check_figures(contents: Contents, codes: recount.Codes | None, aggregates: Aggregates | None) -> None:
     """Check what the manifest tells of the data, and that it tells no exact figure of sensitive records."""
-    findings, said = contents.findings, contents.manifest
-    told: Any = said.get("proof")
-    if not findings.require("manifest figures", isinstance(told, dict), "the manifest tells of no proof"):
+    findings, manifest = contents.findings, contents.manifest
+    proof: Any = manifest.get("proof")
+    if not findings.require("manifest figures", isinstance(proof, dict), "the manifest tells of no proof"):
         return
-    exact = {"smallest_support", "sensitive_records", "attributes"} & told.keys()
+    exact = {"smallest_support", "sensitive_records", "attributes"} & proof.keys()
     findings.require("manifest figures", not exact, f"exact figures of sensitive records: {', '.join(sorted(exact))}")
-    findings.require("manifest figures", told.get("k") == said["k"], "the proof was made with another k")
+    findings.require("manifest figures", proof.get("k") == manifest["k"], "the proof was made with another k")
     for name in ("rare_records", "empty_records", "inexact_counts", "wrong_aggregates"):
-        findings.require("manifest figures", told.get(name) == 0, f"the proof tells of {name.replace('_', ' ')}")
-    rounded = whole_number(told.get("homogeneous_percent"), least=0, most=100)
+        findings.require("manifest figures", proof.get(name) == 0, f"the proof tells of {name.replace('_', ' ')}")
+    rounded = whole_number(proof.get("homogeneous_percent"), least=0, most=100)
     findings.require("manifest figures", rounded, "the share of homogeneous records is not told in whole percent")
     if codes is not None:
-        findings.require("manifest figures", told.get("synthetic_records") == len(codes), "the proof is of other records")
+        findings.require("manifest figures", proof.get("synthetic_records") == len(codes), "the proof is of other records")
         distinct = len(recount.distinct(codes))
-        findings.require("manifest figures", told.get("distinct_records") == distinct, "the proof is of other distinct records")
+        findings.require("manifest figures", proof.get("distinct_records") == distinct, "the proof is of other distinct records")
     if aggregates is not None:
-        findings.require("manifest figures", told.get("aggregates") == aggregates.rows, "the proof is of other aggregates")
-    suppressed: Any = said.get("suppressed_values", {})
+        findings.require("manifest figures", proof.get("aggregates") == aggregates.rows, "the proof is of other aggregates")
+    suppressed: Any = manifest.get("suppressed_values", {})
     rounded = isinstance(suppressed, dict) and all(whole_number(n, least=0) and n % contents.k == 0 for n in suppressed.values())
     findings.require("manifest figures", rounded, "suppressed values are not told in multiples of k")
 

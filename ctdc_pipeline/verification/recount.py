@@ -62,14 +62,14 @@ class Numbering:
 
     def codes(self, table: pa.Table) -> Codes:
         """int32 (rows, columns) of a table that has the columns: attribute numbers, ``MISSING`` or ``UNLISTED``."""
-        found = np.full((len(table), len(self.lists)), MISSING, np.int32, order="F")  # columns are what is read
+        attributes = np.full((len(table), len(self.lists)), MISSING, np.int32, order="F")  # columns are what is read
         for place, (name, values) in enumerate(self.lists.items()):
             column = table[name].cast(pa.string())
             index = pc.call_function("index_in", [column], pc.SetLookupOptions(pa.array(values, pa.string()))).fill_null(UNLISTED)
             numbers = index.to_numpy().astype(np.int32)
             listed = np.where(numbers >= 0, numbers + self.first[name], UNLISTED)
-            found[:, place] = np.where(column.is_valid().to_numpy(), listed, MISSING)
-        return found
+            attributes[:, place] = np.where(column.is_valid().to_numpy(), listed, MISSING)
+        return attributes
 
     def number(self, variables: Words, values: Words) -> Codes:
         """int32 of each pair of a variable and a value; ``MISSING`` where neither is, ``UNLISTED`` where it is no attribute."""
@@ -129,13 +129,13 @@ def supports(sensitive: Codes, records: Codes, *, numbering: Numbering) -> Ints:
     rarest = rarity[np.where(records >= 0, records, size)].min(axis=1, initial=size)
     order = np.argsort(rarest, kind="stable")
     ends = (np.flatnonzero(np.diff(rarest[order], append=size + 1)) + 1).tolist()
-    found = np.zeros(len(records), np.int64)
+    counted = np.zeros(len(records), np.int64)
     for start, end in zip([0, *ends], ends, strict=False):
         own, number = order[start:end], int(attribute[rarest[order[start]]])
         holders = sensitive if number == size else sensitive[sensitive[:, numbering.column[number]] == number]
-        found[own] = _among(holders, records[own], numbering=numbering)
-    found[(records == UNLISTED).any(axis=1)] = 0
-    return found
+        counted[own] = _among(holders, records[own], numbering=numbering)
+    counted[(records == UNLISTED).any(axis=1)] = 0
+    return counted
 
 
 def _among(holders: Codes, records: Codes, *, numbering: Numbering) -> Ints:
@@ -147,7 +147,7 @@ def _among(holders: Codes, records: Codes, *, numbering: Numbering) -> Ints:
         packed[place, : -(-len(holders) // 8)] = np.packbits(holders[:, numbering.column[number]] == number)
     laid = packed.view(np.uint64)
     slot = np.where(records >= 0, np.searchsorted(used, records) + 1, 0)
-    found = np.empty(len(records), np.int64)
+    counted = np.empty(len(records), np.int64)
     step = max(1, BLOCK // max(8, packed.shape[1]))
     for start in range(0, len(records), step):
         block = slot[start : start + step]
@@ -155,8 +155,8 @@ def _among(holders: Codes, records: Codes, *, numbering: Numbering) -> Ints:
         for place in range(block.shape[1]):
             filled = np.flatnonzero(block[:, place])
             left[filled] &= laid[block[filled, place]]
-        found[start : start + step] = np.bitwise_count(left).sum(axis=1)
-    return found
+        counted[start : start + step] = np.bitwise_count(left).sum(axis=1)
+    return counted
 
 
 def combinations(codes: Codes, *, numbering: Numbering, length: int, pairs: Flags) -> Iterator[tuple[int, Ints]]:

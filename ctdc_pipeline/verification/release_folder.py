@@ -208,40 +208,40 @@ def _manifest(folder: Path, findings: Findings) -> dict[str, Any] | None:
         findings.require("manifest", False, f"the release was withdrawn; {TOMBSTONE} says why")
         return None
     try:
-        said: Any = read_json(folder / MANIFEST)
+        manifest: Any = read_json(folder / MANIFEST)
     except FileNotFoundError:
         findings.require("manifest", False, f"there is no {MANIFEST}: this is no release, or not all of it")
         return None
     except UNREADABLE as error:
         findings.require("manifest", False, f"{MANIFEST} is not JSON in UTF-8 ({type(error).__name__})")
         return None
-    said = said if isinstance(said, dict) else {}
-    files = said.get("files")
+    manifest = manifest if isinstance(manifest, dict) else {}
+    files = manifest.get("files")
     hashed = isinstance(files, dict) and all(isinstance(digest, str) and _HASH.fullmatch(digest) for digest in files.values())
     good = [
-        findings.require("manifest", isinstance(said.get("version"), str), "no version"),
+        findings.require("manifest", isinstance(manifest.get("version"), str), "no version"),
         findings.require("manifest", hashed, "no list of files with their SHA-256"),
         findings.require("manifest", all(map(_within, files if isinstance(files, dict) else ())), "a file outside the folder"),
     ]
-    if is_private(said):
+    if is_private(manifest):
         findings.about = PRIVATE_CHECKS
-        good.append(says_enough(said, findings))
+        good.append(says_enough(manifest, findings))
     else:
-        good.append(_says_enough(said, findings))
+        good.append(_says_enough(manifest, findings))
     if not all(good):
         return None
-    findings.require("version", said["version"] == folder.resolve().name, "the folder's name is not the version")
-    return said
+    findings.require("version", manifest["version"] == folder.resolve().name, "the folder's name is not the version")
+    return manifest
 
 
-def _says_enough(said: Mapping[str, Any], findings: Findings) -> bool:
+def _says_enough(manifest: Mapping[str, Any], findings: Findings) -> bool:
     """Whether the manifest of a k-synthetic release says what the checks need."""
     needed = {
-        "k is not a whole number of at least 2": whole_number(said.get("k"), least=2),
-        "no reporting length": whole_number(said.get("reporting_length"), least=1, most=len(codebook().names)),
-        "no last year": whole_number(said.get("last_year"), least=codebook().first_year, most=9999),
-        "no list of core variables of the codebook": _earlier(said) or _variables(said.get("core")),
-        "no numbers of rows": isinstance(said.get("rows"), dict),
+        "k is not a whole number of at least 2": whole_number(manifest.get("k"), least=2),
+        "no reporting length": whole_number(manifest.get("reporting_length"), least=1, most=len(codebook().names)),
+        "no last year": whole_number(manifest.get("last_year"), least=codebook().first_year, most=9999),
+        "no list of core variables of the codebook": _earlier(manifest) or _variables(manifest.get("core")),
+        "no numbers of rows": isinstance(manifest.get("rows"), dict),
     }
     held = [findings.require("manifest", holds, problem) for problem, holds in needed.items()]
     return all(held)
@@ -307,9 +307,9 @@ def _signature(contents: Contents, public_key: Path | None) -> None:
 def _publication(contents: Contents) -> None:
     if not (contents.folder / PUBLICATION).exists():
         contents.findings.note("publication", "there is none: this is a candidate")
-    elif (said := contents.read(PUBLICATION, read_json)) is not None:
+    elif (publication := contents.read(PUBLICATION, read_json)) is not None:
         own = {"version": contents.manifest["version"], "candidate": _sha256(contents.folder / MANIFEST)}
-        about = isinstance(said, dict) and all(said.get(name) == value for name, value in own.items())
+        about = isinstance(publication, dict) and all(publication.get(name) == value for name, value in own.items())
         contents.findings.require("publication", about, f"{PUBLICATION} is about another release or manifest")
 
 
@@ -325,8 +325,8 @@ def _approvals(contents: Contents, approvers: Path | None) -> None:
         signed = approval.read(path)
         whose = "" if trusted is not None else "; give the approvers' public keys, for anybody can make a key"
         findings.note("approvals", f"signed by {', '.join(signed)}{whose}")
-        said = contents.read(PUBLICATION, read_json) if (contents.folder / PUBLICATION).exists() else None
-        named = not isinstance(said, dict) or said.get("approver") in signed
+        publication = contents.read(PUBLICATION, read_json) if (contents.folder / PUBLICATION).exists() else None
+        named = not isinstance(publication, dict) or publication.get("approver") in signed
         findings.require("approvals", named, f"the approver in {PUBLICATION} did not sign")
 
 

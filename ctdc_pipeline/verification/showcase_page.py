@@ -180,12 +180,12 @@ def _same_counts(
 ) -> bool:
     """Whether the counts in the page are the reported ones: of each length, all that are at least what the page says."""
     k, base = contents.k, int(numbers.max(initial=0)) + 1
-    if [said["length"] for said in embedded] != list(range(1, len(embedded) + 1)):
+    if [part["length"] for part in embedded] != list(range(1, len(embedded) + 1)):
         return False
-    if {f"counts-{said['length']}" for said in embedded} | {"records", "data"} != set(texts):
+    if {f"counts-{part['length']}" for part in embedded} | {"records", "data"} != set(texts):
         return False
-    for said in embedded:
-        size, least = said["length"], said["least"]
+    for part in embedded:
+        size, least = part["length"], part["least"]
         sets, counts = aggregates.sets[size], aggregates.counts[size]
         kept = counts >= least
         keys = np.sort(numbers[sets[kept]], axis=1) @ (base ** np.arange(size - 1, -1, -1, dtype=np.int64))
@@ -194,7 +194,7 @@ def _same_counts(
         half = len(stream) // 2
         same = np.array_equal(np.cumsum(stream[:half]), keys[order]) and np.array_equal(stream[half:] * k, counts[kept][order])
         whole = least == k if kept.all() else least > k
-        if not same or not whole or said != {"length": size, "rows": int(kept.sum()), "of": len(counts), "least": least}:
+        if not same or not whole or part != {"length": size, "rows": int(kept.sum()), "of": len(counts), "least": least}:
             return False
     return True
 
@@ -230,8 +230,8 @@ def _same_pairs(pairs: Sequence[Sequence[Any]], contents: Contents, aggregates: 
             error = float(np.abs(held - actual).sum() / actual.sum())
             expected.append((pair // size, pair % size, len(actual), error))
     return len(pairs) == len(expected) and all(
-        tuple(told[:3]) == wanted[:3] and len(told) == 4 and abs(told[3] - wanted[3]) <= PAIR_ROUNDING
-        for told, wanted in zip(pairs, expected, strict=True)
+        tuple(written[:3]) == wanted[:3] and len(written) == 4 and abs(written[3] - wanted[3]) <= PAIR_ROUNDING
+        for written, wanted in zip(pairs, expected, strict=True)
     )
 
 
